@@ -1,0 +1,77 @@
+package policy
+
+// WireName returns a name that came over the wire in its canonical form: lower
+// case, without one dot at its end. It is false for what is no host name:
+// labels of 1 to 63 letters, digits, underscores and inner hyphens, of
+// at most 253 bytes in all (RFC 1123, section 2.1). The root is "". It
+// allocates nothing when name has no upper-case letter.
+func WireName(name string) (string, bool) {
+	trimmed, upper, ok := checkName(name)
+	if !ok || !upper {
+		return trimmed, ok
+	}
+	var buf [maxName]byte
+	b, _ := AppendWireName(buf[:0], trimmed)
+	return string(b), true
+}
+
+// AppendWireName appends the canonical form of name to dst. What it appends
+// for a name that is not ok has no meaning.
+func AppendWireName[T string | []byte](dst []byte, name T) ([]byte, bool) {
+	trimmed, upper, ok := checkName(name)
+	n := len(dst)
+	dst = append(dst, trimmed...)
+	if upper {
+		for i, c := range dst[n:] {
+			dst[n+i] = lower(c)
+		}
+	}
+	return dst, ok
+}
+
+const (
+	maxName  = 253
+	maxLabel = 63
+)
+
+// checkName returns the name without a dot at its end, whether it has
+// upper-case letters, and whether it is a host name.
+func checkName[T string | []byte](name T) (trimmed T, upper, ok bool) {
+	if n := len(name); n > 0 && name[n-1] == '.' {
+		name = name[:n-1]
+		if n == 1 {
+			return name, false, true
+		}
+	}
+	if len(name) == 0 {
+		return name, false, true
+	}
+	if len(name) > maxName {
+		return name, false, false
+	}
+	label := 0 // where it begins
+	for i := 0; i <= len(name); i++ {
+		if i == len(name) || name[i] == '.' {
+			if i == label || i-label > maxLabel || name[label] == '-' || name[i-1] == '-' {
+				return name, upper, false
+			}
+			label = i + 1
+			continue
+		}
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_':
+		case 'A' <= c && c <= 'Z':
+			upper = true
+		default:
+			return name, upper, false
+		}
+	}
+	return name, upper, true
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}

