@@ -2,6 +2,7 @@ package policy
 
 import (
 	"net/netip"
+	"strconv"
 	"time"
 )
 
@@ -98,6 +99,8 @@ type Pos struct {
 	File string // as the user would write it, for instance packs/acme.yaml
 	Line int    // from 1; 0: none
 }
+
+func (p Pos) String() string { return p.File + ":" + strconv.Itoa(p.Line) }
 
 // A Suggestion is a name that a pack knows to be asked for beside a documented
 // one. It is never allowed, only shown beside a denial.
