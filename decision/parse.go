@@ -1,0 +1,403 @@
+package decision
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"tillgate/policy"
+)
+
+// ParseRecord is the inverse of [Record.AppendJSON]. A key that it does not
+// know is skipped, so that an older box reads a newer one's journal; a key given
+// twice, or a value that its key cannot have, is an error.
+//
+// It is written by hand because encoding/json turns the lone surrogates of
+// [AppendString] into U+FFFD, and because a report reads millions of records.
+func ParseRecord(line []byte) (Record, error) {
+	s := scanner{b: line}
+	var r Record
+	s.want('{')
+	for n := 0; s.err == nil && !s.next('}'); n++ {
+		if n > 0 {
+			s.want(',')
+		}
+		key := s.text()
+		s.want(':')
+		s.field(&r, key)
+		if s.err != nil {
+			return Record{}, fmt.Errorf("record key %q: %w", key, s.err)
+		}
+	}
+	s.space()
+	if s.err == nil && s.i < len(s.b) {
+		s.err = errSyntax
+	}
+	if s.err != nil {
+		return Record{}, fmt.Errorf("record: %w", s.err)
+	}
+	return r, nil
+}
+
+var (
+	errSyntax = errors.New("not valid JSON")
+	errTwice  = errors.New("given twice")
+	errValue  = errors.New("not a value of this key")
+)
+
+// keys are the keys of a record; their index is their bit in scanner.seen.
+var keys = [...]string{"time", "seq", "boot", "untrusted_time", "plane", "event", "verdict", "reason",
+	"client", "class", "name", "port", "proto", "qtype", "rcode", "service", "row", "rule", "policy",
+	"count", "until", "dest", "answers", "cname", "up", "down", "ms", "offset_ms", "stale", "by", "detail"}
+
+// field reads the value of key into r.
+func (s *scanner) field(r *Record, key string) {
+	for n := range keys { // from where the last one was: they come in order
+		if i := (s.at + n) % len(keys); keys[i] == key {
+			if s.seen&(1<<i) != 0 {
+				s.fail(errTwice)
+			}
+			s.seen |= 1 << i
+			s.at = i
+			break
+		}
+	}
+	switch key {
+	case "time":
+		r.Time = s.time()
+	case "seq":
+		r.Seq = s.uint(64)
+	case "boot":
+		r.Boot = s.text()
+	case "untrusted_time":
+		r.UntrustedTime = s.bool()
+	case "plane":
+		r.Plane = enum(s, policy.ParsePlane)
+	case "event":
+		r.Event = Event(s.text())
+	case "verdict":
+		r.Verdict = enum(s, policy.ParseVerdict)
+	case "reason":
+		r.Reason = enum(s, policy.ParseReason)
+	case "client":
+		r.Client = s.addr()
+	case "class":
+		r.Class = s.text()
+	case "name":
+		r.Name = s.text()
+	case "port":
+		r.Port = uint16(s.uint(16))
+	case "proto":
+		r.Proto = enum(s, policy.ParseProto)
+	case "qtype":
+		r.Qtype = s.text()
+	case "rcode":
+		r.Rcode = s.text()
+	case "service":
+		r.Service = s.text()
+	case "row":
+		r.Row = int(s.uint(31))
+	case "rule":
+		r.Rule = s.text()
+	case "policy":
+		r.Policy = s.text()
+	case "count":
+		r.Count = s.uint(64)
+	case "until":
+		r.Until = s.time()
+	case "dest":
+		ap, err := netip.ParseAddrPort(s.text())
+		s.fail(err)
+		r.Dest = ap
+	case "answers":
+		for range s.list() {
+			r.Answers = append(r.Answers, s.addr())
+		}
+	case "cname":
+		for range s.list() {
+			r.CNAME = append(r.CNAME, s.text())
+		}
+	case "up":
+		r.Up = s.uint(64)
+	case "down":
+		r.Down = s.uint(64)
+	case "ms":
+		r.Ms = s.float()
+	case "offset_ms":
+		r.OffsetMs = s.float()
+	case "stale":
+		r.Stale = s.bool()
+	case "by":
+		r.By = s.text()
+	case "detail":
+		r.Detail = s.text()
+	default:
+		s.skip(0)
+	}
+}
+
+// scanner reads JSON (RFC 8259) from b. After the first error it reads nothing.
+type scanner struct {
+	b    []byte
+	i    int
+	seen uint64 // keys, by index
+	at   int    // index of the last key
+	err  error
+}
+
+// fail keeps the first error.
+func (s *scanner) fail(err error) {
+	if s.err == nil && err != nil {
+		s.err = err
+	}
+}
+
+func (s *scanner) space() {
+	for s.i < len(s.b) && strings.IndexByte(" \t\r\n", s.b[s.i]) >= 0 {
+		s.i++
+	}
+}
+
+// next steps over c if it is what comes next.
+func (s *scanner) next(c byte) bool {
+	s.space()
+	if s.err != nil || s.i >= len(s.b) || s.b[s.i] != c {
+		return false
+	}
+	s.i++
+	return true
+}
+
+func (s *scanner) want(c byte) {
+	if !s.next(c) {
+		s.fail(errSyntax)
+	}
+}
+
+// list yields once before each element of an array.
+func (s *scanner) list() func(func() bool) {
+	return func(yield func() bool) {
+		s.want('[')
+		for n := 0; s.err == nil && !s.next(']'); n++ {
+			if n > 0 {
+				s.want(',')
+			}
+			if s.err == nil && !yield() {
+				return
+			}
+		}
+	}
+}
+
+func (s *scanner) text() string {
+	s.want('"')
+	if s.err != nil {
+		return ""
+	}
+	start := s.i
+	for ; s.i < len(s.b); s.i++ {
+		switch c := s.b[s.i]; {
+		case c == '"':
+			v := s.b[start:s.i]
+			s.i++
+			return s.valid(v)
+		case c == '\\':
+			return s.escaped(start)
+		case c < ' ':
+			s.fail(errSyntax)
+			return ""
+		}
+	}
+	s.fail(errSyntax)
+	return ""
+}
+
+func (s *scanner) valid(v []byte) string {
+	if !utf8.Valid(v) {
+		s.fail(errSyntax)
+	}
+	return string(v)
+}
+
+// escaped reads on in a string that began at start and has its first backslash
+// at s.i.
+func (s *scanner) escaped(start int) string {
+	var out []byte
+	for s.i < len(s.b) {
+		c := s.b[s.i]
+		if c >= ' ' && c != '"' && c != '\\' {
+			s.i++
+			continue
+		}
+		out = append(out, s.valid(s.b[start:s.i])...)
+		if c != '\\' || s.i+1 >= len(s.b) {
+			break
+		}
+		s.i += 2
+		if e := s.b[s.i-1]; e == 'u' {
+			out = s.appendRune(out)
+		} else if k := strings.IndexByte(`"\/bfnrt`, e); k >= 0 {
+			out = append(out, "\"\\/\b\f\n\r\t"[k])
+		} else {
+			s.fail(errSyntax)
+		}
+		start = s.i
+	}
+	if s.i >= len(s.b) || s.b[s.i] != '"' {
+		s.fail(errSyntax)
+		return ""
+	}
+	s.i++
+	return string(out)
+}
+
+// appendRune reads what follows \u.
+func (s *scanner) appendRune(out []byte) []byte {
+	switch r := s.hex4(); {
+	case 0xdc80 <= r && r <= 0xdcff: // see AppendString
+		return append(out, byte(r))
+	case 0xd800 <= r && r < 0xdc00:
+		if s.i+1 < len(s.b) && s.b[s.i] == '\\' && s.b[s.i+1] == 'u' {
+			s.i += 2
+			if low := s.hex4(); 0xdc00 <= low && low < 0xe000 {
+				return utf8.AppendRune(out, 0x10000+(r-0xd800)<<10+(low-0xdc00))
+			}
+		}
+		s.fail(errSyntax)
+	case 0xdc00 <= r && r < 0xe000:
+		s.fail(errSyntax)
+	default:
+		return utf8.AppendRune(out, r)
+	}
+	return out
+}
+
+func (s *scanner) hex4() rune {
+	if s.i+4 > len(s.b) {
+		s.fail(errSyntax)
+		return 0
+	}
+	n, err := strconv.ParseUint(string(s.b[s.i:s.i+4]), 16, 16)
+	if err != nil {
+		s.fail(errSyntax)
+	}
+	s.i += 4
+	return rune(n)
+}
+
+// word reads a number or a literal as it stands.
+func (s *scanner) word() string {
+	s.space()
+	start := s.i
+	for s.i < len(s.b) {
+		if c := s.b[s.i]; c != '-' && c != '+' && c != '.' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && c != 'E' {
+			break
+		}
+		s.i++
+	}
+	return string(s.b[start:s.i])
+}
+
+func (s *scanner) uint(bits int) uint64 {
+	n, err := strconv.ParseUint(s.word(), 10, bits)
+	if err != nil {
+		s.fail(errValue)
+	}
+	return n
+}
+
+func (s *scanner) float() float64 {
+	f, ok := number(s.word())
+	if !ok || math.IsInf(f, 0) {
+		s.fail(errValue)
+	}
+	return f
+}
+
+// number takes the numbers of JSON, not what else ParseFloat does: inf, nan
+// and hexadecimal. One that is too large is infinite.
+func number(w string) (float64, bool) {
+	f, err := strconv.ParseFloat(w, 64)
+	return f, (err == nil || errors.Is(err, strconv.ErrRange)) && !strings.ContainsAny(w, "xinfaty")
+}
+
+func (s *scanner) bool() bool {
+	switch s.word() {
+	case "true":
+		return true
+	case "false":
+	default:
+		s.fail(errValue)
+	}
+	return false
+}
+
+// time takes UTC alone: with an offset, a time at the edge of the calendar
+// would not be written as it was read.
+func (s *scanner) time() time.Time {
+	v := s.text()
+	t, err := time.Parse(time.RFC3339Nano, v)
+	if err != nil || !strings.HasSuffix(v, "Z") {
+		s.fail(errValue)
+	}
+	return t
+}
+
+func (s *scanner) addr() netip.Addr {
+	a, err := netip.ParseAddr(s.text())
+	if err != nil {
+		s.fail(errValue)
+	}
+	return a
+}
+
+func enum[T any](s *scanner, parse func(string) (T, bool)) T {
+	v, ok := parse(s.text())
+	if !ok {
+		s.fail(errValue)
+	}
+	return v
+}
+
+// maxDepth bounds the nesting of what skip steps over.
+const maxDepth = 8
+
+// skip steps over any value.
+func (s *scanner) skip(depth int) {
+	if depth == maxDepth {
+		s.fail(errSyntax)
+	}
+	s.space()
+	if s.err != nil || s.i >= len(s.b) {
+		s.fail(errSyntax)
+		return
+	}
+	switch s.b[s.i] {
+	case '"':
+		s.text()
+	case '[':
+		for range s.list() {
+			s.skip(depth + 1)
+		}
+	case '{':
+		s.i++
+		for n := 0; s.err == nil && !s.next('}'); n++ {
+			if n > 0 {
+				s.want(',')
+			}
+			s.text()
+			s.want(':')
+			s.skip(depth + 1)
+		}
+	default:
+		w := s.word()
+		if _, ok := number(w); !ok && w != "true" && w != "false" && w != "null" {
+			s.fail(errSyntax)
+		}
+	}
+}
