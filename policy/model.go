@@ -33,7 +33,11 @@ type Class struct {
 	Pos        Pos
 
 	bit uint64 // one bit of 64: see maxClasses
+	ntp *Rule  // for udp/123, that lasts longest; nil: none
 }
+
+// maxClasses is the number of bits that tell classes apart in a rule.
+const maxClasses = 64
 
 // A Service is a group of destinations with one reason: a row of a provider's
 // document, or one of the store's own.
@@ -48,6 +52,8 @@ type Service struct {
 	Until        time.Time // zero: no end
 	Destinations []*Rule
 	Pos          Pos
+
+	classes uint64 // the bits of the classes that may use it
 }
 
 // Local reports whether the service is the store's own.

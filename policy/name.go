@@ -1,5 +1,7 @@
 package policy
 
+import "strings"
+
 // WireName returns a name that came over the wire in its canonical form: lower
 // case, without one dot at its end. It is false for what is no host name:
 // labels of 1 to 63 letters, digits, underscores and inner hyphens, of
@@ -74,4 +76,22 @@ func lower(c byte) byte {
 		return c + 'a' - 'A'
 	}
 	return c
+}
+
+// isLiteral reports whether a name is an address in disguise: one whose last
+// label is a number, as 1.2.3.4, 0x7f000001 and 2130706433 (what a browser
+// takes for IPv4: https://url.spec.whatwg.org/#ends-in-a-number-checker), or
+// an IPv6 address, which is no host name at all.
+func isLiteral(name string) bool {
+	if name == "" {
+		return false
+	}
+	if strings.IndexByte(name, ':') >= 0 {
+		return strings.Trim(name, "0123456789abcdefABCDEF:.[]") == ""
+	}
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	if hex, ok := strings.CutPrefix(last, "0x"); ok {
+		return strings.Trim(hex, "0123456789abcdef") == ""
+	}
+	return strings.Trim(last, "0123456789") == ""
 }

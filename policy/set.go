@@ -12,6 +12,13 @@ type Set struct {
 	services []*Service
 	rules    []*Rule
 	hash     string
+	files    []File // that it was compiled of
+
+	suggestions map[string]*Suggestion // by host
+
+	clients clients
+	index   *index
+	ntp     *Rule // for udp/123, of whatever service; nil: none
 }
 
 // A Pack is one provider's document that is in force.
@@ -45,4 +52,42 @@ func (s *Set) ID() string { return s.hash[:12] }
 
 // Class returns the class of a client: that with the longest matching network,
 // else that of the interface that it came in by, else nil.
-func (s *Set) Class(client netip.Addr, iface string) *Class { return nil }
+func (s *Set) Class(client netip.Addr, iface string) *Class {
+	return s.clients.class(client, iface)
+}
+
+// seal makes a set of its parts fit to decide. It gives the classes their bits
+// and the services those of the classes that use them.
+func (s *Set) seal() {
+	for i, c := range s.classes {
+		c.bit = 1 << i
+		for _, service := range c.Services {
+			service.classes |= c.bit
+		}
+	}
+	hosts := make([]*Rule, 0, len(s.rules))
+	for _, r := range s.rules {
+		if r.Host != "" {
+			hosts = append(hosts, r)
+		}
+		if r.Service == nil || !r.Has(UDP, ntpPort) {
+			continue
+		}
+		if s.ntp == nil {
+			s.ntp = r
+		}
+		for _, c := range s.classes {
+			if r.Service.classes&c.bit != 0 && (c.ntp == nil || c.ntp.Service.endsBefore(r.Service)) {
+				c.ntp = r
+			}
+		}
+	}
+	s.index = newIndex(hosts)
+	s.clients = newClients(s.classes)
+}
+
+const ntpPort = 123
+
+func (s *Service) endsBefore(t *Service) bool {
+	return !s.Until.IsZero() && (t.Until.IsZero() || s.Until.Before(t.Until))
+}
