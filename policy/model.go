@@ -76,6 +76,8 @@ type Port struct {
 	Number uint16
 }
 
+func (p Port) String() string { return p.Proto.String() + "/" + strconv.Itoa(int(p.Number)) }
+
 // Has reports whether the rule names the port.
 func (r *Rule) Has(proto Proto, number uint16) bool {
 	for _, p := range r.Ports {

@@ -2,15 +2,22 @@ package policy
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"tillgate/internal/strictyaml"
 )
 
 // StoreConfig says where the policy's files are.
 type StoreConfig struct {
 	Dir      string           // of policy.yaml and packs/; it need not exist
-	LastGood string           // path of the last good copy (policy.last-good)
-	Now      func() time.Time // nil: time.Now
+	LastGood string           // path of the last good copy; its folder exists and is this store's alone
+	Now      func() time.Time // for Err; nil: time.Now
 	Quiet    time.Duration    // how long the folder must be still before it is read; zero: 250 ms
 }
 
@@ -19,43 +26,256 @@ type Cause string
 
 // The causes.
 const (
-	CauseStart  Cause = "start"  // OpenStore
+	CauseStart  Cause = "start"  // [OpenStore]
 	CauseFile   Cause = "file"   // the folder changed
 	CauseReload Cause = "reload" // [Store.Reload]
 )
 
-// A Change is one reading of the files that told something new.
+// A Change is one reading of the files that told something new, or that was
+// asked for.
 type Change struct {
 	Cause   Cause
-	Old     *Set     // in force before; nil: none
-	New     *Set     // in force now; Old where the files are bad
-	Err     error    // what is wrong with the files; nil: New is what they say
+	Old     *Set     // in force before; at the start that of the run before, nil where not known
+	New     *Set     // in force now
+	Err     error    // what is wrong with the files (strictyaml.Problems); New is the last good set then
 	Summary []string // what changed from Old to New, in words
 }
 
 // A Store keeps the policy in force and follows its files.
+//
+// The embedded defaults serve where there is no file and never was one, which
+// is: no last good copy either. A file that was in force and has vanished is a
+// bad edit, also when an embedded one could take its place. A bad edit, of any
+// file, changes nothing but [Store.Err].
 type Store struct {
-	set atomic.Pointer[Set]
+	config  StoreConfig
+	set     atomic.Pointer[Set]
+	reload  chan struct{}
+	changed []func(Change)
+
+	mu    sync.Mutex
+	err   error // see Err
+	since time.Time
+
+	// Of the goroutine in Serve, and OpenStore before.
+	opening *Change  // that Serve tells first; nil: nothing to tell
+	seen    [32]byte // what the files were when last read
+	bad     bool     // they were bad then
 }
 
+const defaultQuiet = 250 * time.Millisecond
+
 // OpenStore reads the files. It starts nothing. When they are bad, the last
-// good copy serves ([Store.Err] tells); without one, the error holds the problems.
-func OpenStore(c StoreConfig) (*Store, error) { return nil, nil }
+// good copy serves ([Store.Err] tells); when there is none, the error holds
+// the problems.
+func OpenStore(c StoreConfig) (*Store, error) {
+	if dir, err := filepath.Abs(c.Dir); err == nil { // a change of the working directory moves nothing
+		c.Dir = dir
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Quiet == 0 {
+		c.Quiet = defaultQuiet
+	}
+	s := &Store{config: c, reload: make(chan struct{}, 1)}
+	last, lastErr := s.openLastGood()
+	set, problems := s.read(last, lastErr != nil)
+	if len(problems) > 0 {
+		if lastErr != nil {
+			problems = append(problems, fileProblem(c.LastGood, lastErr))
+		}
+		if last == nil {
+			return nil, problems.Err()
+		}
+		s.set.Store(last)
+		s.bad = true
+		s.setErr(problems.Err())
+		s.opening = &Change{Cause: CauseStart, Old: last, New: last, Err: problems.Err()}
+		return s, nil
+	}
+	s.set.Store(set)
+	s.setErr(s.keep(set))
+	if last != nil && last.hash != set.hash {
+		s.opening = &Change{Cause: CauseStart, Old: last, New: set, Summary: summarize(last, set)}
+	}
+	return s, nil
+}
+
+// openLastGood returns the set of the last good copy; nil where there is none.
+func (s *Store) openLastGood() (*Set, error) {
+	files, err := readLastGood(s.config.LastGood)
+	if err != nil || files == nil {
+		return nil, err
+	}
+	set, err := Compile(files)
+	if err != nil {
+		return nil, fmt.Errorf("this version does not take the copy: %w", err)
+	}
+	return set, nil
+}
+
+// read reads and compiles the files; good is what they must not lose a file
+// of, and lost says that there was such a set, but not which.
+func (s *Store) read(good *Set, lost bool) (*Set, strictyaml.Problems) {
+	set, files, problems := load(s.config.Dir)
+	s.seen = fingerprint(files, problems)
+	hint := "put it back; or, for the embedded one, stop the box and remove " + s.config.LastGood
+	vanished := func(name string) {
+		problems = append(problems, strictyaml.Problem{File: name, Message: "the file has vanished", Hint: hint})
+	}
+	isPolicy := func(f File) bool { return f.Name == policyName && !f.embedded }
+	if !slices.ContainsFunc(files, isPolicy) && (lost || good != nil && slices.ContainsFunc(good.files, isPolicy)) {
+		vanished(policyName)
+	} else if set != nil && good != nil {
+		for _, f := range set.files {
+			if f.embedded && slices.ContainsFunc(good.files, func(g File) bool { return g.Name == f.Name && !g.embedded }) {
+				vanished(f.Name)
+			}
+		}
+	}
+	return set, problems
+}
+
+// fingerprint tells one state of the folder from another.
+func fingerprint(files []File, problems strictyaml.Problems) [32]byte {
+	return sha256.Sum256([]byte(hashFiles(files) + problems.Error()))
+}
+
+// keep writes the last good copy of a set, unless it is all embedded: that
+// there is a copy means that there were files.
+func (s *Store) keep(set *Set) error {
+	if !slices.ContainsFunc(set.files, func(f File) bool { return !f.embedded }) {
+		return nil
+	}
+	if err := writeLastGood(s.config.LastGood, set.files); err != nil {
+		return fmt.Errorf("writing the last good copy, which would serve if the policy were bad at the next start: %w", err)
+	}
+	return nil
+}
 
 // Set returns the policy in force. Call it once per request.
 func (s *Store) Set() *Set { return s.set.Load() }
 
 // Reload asks for the files to be read now. It does not wait.
-func (s *Store) Reload() {}
+func (s *Store) Reload() {
+	select {
+	case s.reload <- struct{}{}:
+	default: // one is asked for already
+	}
+}
 
-// OnChange registers f to be called after every change, from one goroutine and
+// OnChange registers f to be called after every change, from one goroutine,
 // after [Store.Set] returns the new set. Call it before [Store.Serve].
-func (s *Store) OnChange(f func(Change)) {}
+func (s *Store) OnChange(f func(Change)) { s.changed = append(s.changed, f) }
+
+// Err returns what is wrong with the files while the last good policy is kept
+// over them (strictyaml.Problems), or with writing the last good copy, and
+// since when; nil when all is well.
+func (s *Store) Err() (since time.Time, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.since, s.err
+}
+
+func (s *Store) setErr(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err == nil:
+		s.since = time.Time{}
+	case s.err == nil:
+		s.since = s.config.Now()
+	}
+	s.err = err
+}
+
+// A watcher tells when the folder may have changed.
+type watcher interface {
+	// Arm looks again where the files are, so that what changes from then on is
+	// told; false if it cannot tell all.
+	Arm() bool
+	Changed() <-chan struct{}
+}
+
+// Without a watch the folder is read every fastPoll. With one, slowPoll is for
+// what a watch cannot see: a link of a chain of them that is changed outside.
+const (
+	fastPoll = 2 * time.Second
+	slowPoll = time.Minute
+)
 
 // Serve follows the files until ctx is done. It returns when all that it
 // started is gone.
-func (s *Store) Serve(ctx context.Context) error { return nil }
+func (s *Store) Serve(ctx context.Context) error {
+	w := newWatch(s.config.Dir)
+	defer w.Close()
+	s.follow(ctx, w)
+	return nil
+}
 
-// Err returns what is wrong with the files and since when, while the last good
-// policy is kept over them; nil when all is well.
-func (s *Store) Err() (since time.Time, err error) { return time.Time{}, nil }
+// follow reads the files when w says so, when asked, and now and then.
+func (s *Store) follow(ctx context.Context, w watcher) {
+	if s.opening != nil {
+		s.tell(*s.opening)
+		s.opening = nil
+	}
+	quiet, poll := time.NewTimer(0), time.NewTimer(slowPoll) // what changed since OpenStore is read at once
+	defer quiet.Stop()
+	defer poll.Stop()
+	for {
+		cause := CauseFile
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.Changed():
+			quiet.Reset(s.config.Quiet)
+			continue
+		case <-s.reload:
+			cause = CauseReload
+		case <-quiet.C:
+		case <-poll.C:
+		}
+		// Armed first: a change is told, or in what is read now, or both.
+		next := fastPoll
+		if w.Arm() {
+			next = slowPoll
+		}
+		poll.Reset(next)
+		s.update(cause)
+	}
+}
+
+// update reads the files, and puts in force what they say if that is good.
+func (s *Store) update(cause Cause) {
+	old, seen := s.set.Load(), s.seen
+	set, problems := s.read(old, false)
+	if s.seen == seen && cause != CauseReload {
+		return
+	}
+	if len(problems) > 0 {
+		s.bad = true
+		s.setErr(problems.Err())
+		s.tell(Change{Cause: cause, Old: old, New: old, Err: problems.Err()})
+		return
+	}
+	same, wasBad := set.hash == old.hash, s.bad
+	s.bad = false
+	if same {
+		set = old
+	}
+	s.set.Store(set)
+	s.setErr(s.keep(set))
+	switch {
+	case !same:
+		s.tell(Change{Cause: cause, Old: old, New: set, Summary: summarize(old, set)})
+	case wasBad || cause == CauseReload:
+		s.tell(Change{Cause: cause, Old: old, New: set, Summary: []string{"nothing changed"}})
+	}
+}
+
+func (s *Store) tell(c Change) {
+	for _, f := range s.changed {
+		f(c)
+	}
+}

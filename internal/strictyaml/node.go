@@ -25,7 +25,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -172,6 +171,20 @@ func (n Node) Problem(text, message, hint string) {
 	n.doc.add(Problem{Line: n.y.Line, Column: n.y.Column, Text: text, Message: message, Hint: hint})
 }
 
+// IsMap reports whether the value is a mapping.
+func (n Node) IsMap() bool { return n.y.Kind == yaml.MappingNode }
+
+// IsList reports whether the value is a list.
+func (n Node) IsList() bool { return n.y.Kind == yaml.SequenceNode }
+
+// Len returns how many items a list has, or keys a mapping.
+func (n Node) Len() int {
+	if n.IsMap() {
+		return len(n.y.Content) / 2
+	}
+	return len(n.y.Content)
+}
+
 // Text returns the value as it is written, without quotes. It is false, and a
 // problem, for a list, a mapping and for nothing.
 func (n Node) Text() (string, bool) {
@@ -195,18 +208,18 @@ func (n Node) wrongKind(want string) {
 	got := "one value"
 	switch {
 	case n.y.Kind == yaml.SequenceNode:
-		got = "a list"
+		got = aList
 	case n.y.Kind == yaml.MappingNode:
 		got = "a mapping"
 	case n.y.ShortTag() == "!!null":
 		n.Problem("", "no value", "give one, or remove the key")
 		return
 	}
-	n.Problem(shorten(n.y.Value), "must be "+want+", not "+got, "")
+	hint := ""
+	if n.y.Kind == yaml.ScalarNode && want == aList {
+		hint = "written [" + n.y.Value + "]"
+	}
+	n.Problem(n.y.Value, "must be "+want+", not "+got, hint)
 }
 
-// shorten keeps the first line of a text.
-func shorten(s string) string {
-	line, _, _ := strings.Cut(s, "\n")
-	return line
-}
+const aList = "a list"

@@ -109,7 +109,7 @@ func Dict(entry func(name, value Node)) Reader {
 func List(item Reader) Reader {
 	return func(n Node) {
 		if n.y.Kind != yaml.SequenceNode {
-			n.wrongKind("a list")
+			n.wrongKind(aList)
 			return
 		}
 		for _, c := range n.y.Content {
@@ -229,6 +229,8 @@ func Int[T ~int | ~int64 | ~uint16 | ~uint32](v *T, min, max T) Reader {
 		switch {
 		case err != nil || n.quoted():
 			n.Problem(text, "must be a whole number", "")
+		case min == max && i != int64(min):
+			n.Problem(text, "must be "+strconv.FormatInt(int64(min), 10), "")
 		case i < int64(min) || i > int64(max):
 			n.Problem(text, "must be from "+strconv.FormatInt(int64(min), 10)+" to "+strconv.FormatInt(int64(max), 10), "")
 		default:
