@@ -66,3 +66,15 @@ type Deps struct {
 	Records Recorder
 	Log     *slog.Logger
 }
+
+// Proxy lets clients through to the hosts that the policy allows. Its zero value is
+// not usable; see [New].
+type Proxy struct {
+	cfg  Config
+	deps Deps
+}
+
+// New starts nothing.
+func New(cfg Config, deps Deps) *Proxy {
+	return &Proxy{cfg: cfg, deps: deps}
+}
