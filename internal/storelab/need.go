@@ -27,6 +27,15 @@ func Need(t TB, programs ...string) {
 	}
 }
 
+// NeedStore skips the test on a machine that can't have a store.
+func NeedStore(t TB) {
+	t.Helper()
+	Need(t, "ip", "nft", "nsenter", "unbound", "unbound-control", "unshare")
+	if os.Geteuid() != 0 {
+		Skip(t, "network namespaces need root")
+	}
+}
+
 // Skip skips the test because of something that this machine lacks. Where
 // TILLGATE_E2E is "required", as in CI, lacking it is a failure: a green run
 // there has run everything.

@@ -53,13 +53,10 @@ type Store struct {
 }
 
 // New builds a store, with dns.google answering and the box not yet started.
-// On a machine that can't, it skips the test: see [Skip].
+// On a machine that can't have one, it skips the test: see [Skip].
 func New(t TB, c Config) *Store {
 	t.Helper()
-	Need(t, "ip", "nft", "unbound", "unbound-control", "unshare")
-	if os.Geteuid() != 0 {
-		Skip(t, "network namespaces need root")
-	}
+	NeedStore(t)
 	s := &Store{spawner: newSpawner(), taken: make(map[string]int)}
 	t.Cleanup(s.close)
 	if err := s.build(c); err != nil {

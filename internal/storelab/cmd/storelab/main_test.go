@@ -26,10 +26,8 @@ func (l lines) Write(b []byte) (int, error) {
 }
 
 func TestStand(t *testing.T) {
-	storelab.Need(t, "ip", "nft", "unbound", "systemd-notify")
-	if os.Geteuid() != 0 {
-		storelab.Skip(t, "network namespaces need root")
-	}
+	storelab.NeedStore(t)
+	storelab.Need(t, "systemd-notify")
 	dir := t.TempDir()
 	box := filepath.Join(dir, "box")
 	if err := os.WriteFile(box, []byte(fakeBox), 0o755); err != nil {
@@ -85,10 +83,7 @@ func TestStand(t *testing.T) {
 }
 
 func TestStandSaysWhatFailed(t *testing.T) {
-	storelab.Need(t, "ip", "nft", "unbound")
-	if os.Geteuid() != 0 {
-		storelab.Skip(t, "network namespaces need root")
-	}
+	storelab.NeedStore(t)
 	err := stand(t.Context(), new(strings.Builder), "/nowhere/tillgate", "")
 	if err == nil || !strings.Contains(err.Error(), "/nowhere/tillgate") {
 		t.Errorf("the error is %v", err)
