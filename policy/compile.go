@@ -131,7 +131,13 @@ func (c *compiler) linkServices() {
 func (c *compiler) selectServices(ref reference, ids, wanted map[string]bool) {
 	prefix, star := strings.CutSuffix(ref.text, "*")
 	if strings.Contains(prefix, "*") || !strings.Contains(prefix, "/") {
-		ref.node.Problem(ref.text, "not a service", "written PACK/SERVICE, or PACK/* for several")
+		hint := "written PACK/SERVICE, or PACK/* for several"
+		for _, s := range c.set.services {
+			if strings.HasSuffix(s.ID, "/"+ref.text) {
+				hint = strictyaml.DidYouMean(s.ID)
+			}
+		}
+		ref.node.Problem(ref.text, "not a service", hint)
 		return
 	}
 	found := false
@@ -141,18 +147,30 @@ func (c *compiler) selectServices(ref reference, ids, wanted map[string]bool) {
 		}
 	}
 	if !found {
-		ref.node.Problem(ref.text, "no such service", c.serviceHint(prefix, ids))
+		ref.node.Problem(ref.text, "no such service", c.serviceHint(prefix, star))
 	}
 }
 
-// serviceHint says what may have been meant by a service that does not exist.
-func (c *compiler) serviceHint(text string, ids map[string]bool) string {
+// serviceHint says what may have been meant by a service, or by the beginning
+// of several, that does not exist.
+func (c *compiler) serviceHint(text string, star bool) string {
 	pack, _, _ := strings.Cut(text, "/")
 	if p := c.packs[pack]; p != nil && !slices.Contains(c.inForce, p) {
 		return "the pack " + pack + " is not in packs"
 	}
-	known := sortedKeys(ids)
-	return strictyaml.DidYouMean(strictyaml.Near(text, known))
+	var known []string
+	for _, s := range c.set.services {
+		if !star {
+			known = append(known, s.ID)
+		} else if len(s.ID) >= len(text) {
+			known = append(known, s.ID[:len(text)])
+		}
+	}
+	near := strictyaml.Near(text, known)
+	if near != "" && star {
+		near += "*"
+	}
+	return strictyaml.DidYouMean(near)
 }
 
 // problems returns those of all documents, and the others.

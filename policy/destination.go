@@ -37,12 +37,12 @@ func readDestination(r *Rule, seen map[string]bool) strictyaml.Reader {
 		strictyaml.Map(
 			strictyaml.Optional("host", note(&host, func(v strictyaml.Node) {
 				strictyaml.Value(&r.Host, HostPattern)(v)
-				unique(v, seen, r.Host)
+				unique(v, seen, r.Host, allPorts)
 			})),
 			strictyaml.Optional("network", note(&network, func(v strictyaml.Node) {
 				strictyaml.Value(&r.Network, parseStoreNetwork)(v)
 				if r.Network.IsValid() {
-					unique(v, seen, r.Network.String())
+					unique(v, seen, r.Network.String(), allPorts)
 				}
 			})),
 			strictyaml.Required("ports", readPorts(&r.Ports)),
@@ -62,6 +62,8 @@ func readDestination(r *Rule, seen map[string]bool) strictyaml.Reader {
 	}
 }
 
+const allPorts = "one entry holds all its ports"
+
 // note remembers that a key is there.
 func note(there *bool, read strictyaml.Reader) strictyaml.Reader {
 	return func(n strictyaml.Node) {
@@ -71,12 +73,12 @@ func note(there *bool, read strictyaml.Reader) strictyaml.Reader {
 }
 
 // unique reports a value that was there before. An empty one was no value.
-func unique(n strictyaml.Node, seen map[string]bool, value string) {
+func unique(n strictyaml.Node, seen map[string]bool, value, hint string) {
 	if value == "" {
 		return
 	}
 	if seen[value] {
-		n.Problem(value, "duplicate", "one entry holds all its ports")
+		n.Problem(value, "duplicate", hint)
 	}
 	seen[value] = true
 }

@@ -83,15 +83,15 @@ func lower(c byte) byte {
 // takes for IPv4: https://url.spec.whatwg.org/#ends-in-a-number-checker), or
 // an IPv6 address, which is no host name at all.
 func isLiteral(name string) bool {
-	if name == "" {
-		return false
-	}
-	if strings.IndexByte(name, ':') >= 0 {
+	if i := strings.IndexByte(name, ':'); i >= 0 && strings.IndexByte(name[i+1:], ':') >= 0 {
 		return strings.Trim(name, "0123456789abcdefABCDEF:.[]") == ""
 	}
 	last := name[strings.LastIndexByte(name, '.')+1:]
-	if hex, ok := strings.CutPrefix(last, "0x"); ok {
-		return strings.Trim(hex, "0123456789abcdef") == ""
+	switch {
+	case last == "" || last[0] < '0' || last[0] > '9': // nearly all names
+		return false
+	case strings.HasPrefix(last, "0x"):
+		return strings.Trim(last[2:], "0123456789abcdef") == ""
 	}
 	return strings.Trim(last, "0123456789") == ""
 }

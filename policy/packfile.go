@@ -44,10 +44,7 @@ func parsePack(f File, name string) *packFile {
 					if strictyaml.Value(&id, parseWord)(v); id == "" {
 						return
 					}
-					if seen[id] {
-						v.Problem(id, "duplicate service", "")
-					}
-					seen[id] = true
+					unique(v, seen, id, "")
 					s.ID = name + "/" + id
 				}),
 				strictyaml.Optional("row", strictyaml.Int(&s.Row, 1, 9999)),
@@ -70,7 +67,7 @@ func parsePack(f File, name string) *packFile {
 			strictyaml.Map(
 				strictyaml.Required("host", func(v strictyaml.Node) {
 					strictyaml.Value(&s.Host, HostPattern)(v)
-					unique(v, hosts, s.Host)
+					unique(v, hosts, s.Host, "")
 				}),
 				strictyaml.Required("near", func(v strictyaml.Node) {
 					if strictyaml.String(&s.Near)(v); s.Near != "" {

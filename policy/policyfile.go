@@ -160,13 +160,8 @@ func (p *policyFile) readServices(n strictyaml.Node) {
 		s := &Service{Pos: position(item), Requirement: Optional}
 		strictyaml.Map(
 			strictyaml.Required("id", func(v strictyaml.Node) {
-				if strictyaml.Value(&s.ID, parseLocalID)(v); s.ID == "" {
-					return
-				}
-				if seen[s.ID] {
-					v.Problem(s.ID, "duplicate service", "")
-				}
-				seen[s.ID] = true
+				strictyaml.Value(&s.ID, parseLocalID)(v)
+				unique(v, seen, s.ID, "")
 			}),
 			strictyaml.Required("reason", strictyaml.String(&s.Reason)),
 			strictyaml.Optional("until", strictyaml.Time(&s.Until)),
@@ -197,10 +192,7 @@ func (p *policyFile) readDeny(n strictyaml.Node) {
 		r := &Rule{Pos: position(item)}
 		strictyaml.Map(strictyaml.Required("host", func(v strictyaml.Node) {
 			strictyaml.Value(&r.Host, HostPattern)(v)
-			if r.Host != "" && seen[r.Host] {
-				v.Problem(r.Host, "duplicate", "")
-			}
-			seen[r.Host] = true
+			unique(v, seen, r.Host, "")
 		}))(item)
 		if r.Host != "" {
 			p.deny = append(p.deny, r)

@@ -103,12 +103,16 @@ func (d *Document) syntax(err error) {
 	var le *yaml.LoadError
 	if errors.As(err, &le) {
 		p.Message = "not YAML: " + le.Message
-		mark := le.Mark
+		mark, began := le.Mark, le.ContextMark
 		if mark.Line == 0 {
-			mark = le.ContextMark
+			mark = began
 		}
 		if mark.Line > 0 {
 			p.Line, p.Column = mark.Line, max(mark.Column, 1)
+		}
+		// An open bracket or quote is found at the end of the file only.
+		if began.Line > 0 && began.Line < mark.Line {
+			p.Hint = fmt.Sprintf("it began in line %d", began.Line)
 		}
 	}
 	d.add(p)
