@@ -6,36 +6,61 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
+	"slices"
+	"strings"
 	"syscall"
+	"time"
 
 	"tillgate/policy"
 )
 
+const (
+	// attemptDelay is how long one address has before the next is tried beside it
+	// (RFC 8305 §5, Connection Attempt Delay).
+	attemptDelay = 250 * time.Millisecond
+	// maxAddresses is how many of a name's addresses are tried.
+	maxAddresses = 8
+	// keepAliveIdle is how long a connection is silent before it is probed, on both
+	// sides: a handheld's radio is not to be woken more often than that.
+	keepAliveIdle = 120 * time.Second
+)
+
+// keepAlive gives a silent peer four minutes in all.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: keepAliveIdle, Interval: 30 * time.Second, Count: 4}
+
 // A dialFault is why no connection came about.
 type dialFault uint8
 
-// The faults. The zero value is none.
+// The faults. Where each address has another, the last in this list tells most of what
+// the matter is.
 const (
 	noFault        dialFault = iota
-	lookupFailed             // the resolver has no answer
-	lookupTimeout            // nor in time
-	noAddress                // the name has none that may be dialled
-	privateAddress           // all that it has are special-purpose ones: a denial
-	refused                  // the host says no
-	unreachable              // there is no way to it
-	timedOut                 // the host says nothing
+	abandoned                // nobody waits for it any more
+	unroutable               // there is no way to the host
 	localFault               // the box has no descriptor or port left
+	timedOut                 // the host says nothing
+	refused                  // the host says no
+	privateAddress           // the name leads to special-purpose addresses only: a denial
+	lookupTimeout            // the resolver has no answer in time
+	lookupFailed             // the resolver has no answer
 )
 
-// faultNames are the error types of RFC 9209, section 2.3.
-var faultNames = [...]string{"", "dns_error", "dns_timeout", "dns_error", "destination_ip_prohibited",
-	"connection_refused", "destination_ip_unroutable", "connection_timeout", "proxy_internal_error"}
+// String is the fault's error type of RFC 9209, section 2.3.
+func (f dialFault) String() string {
+	return [...]string{
+		noFault:        "",
+		abandoned:      "connection_terminated",
+		unroutable:     "destination_ip_unroutable",
+		localFault:     "proxy_internal_error",
+		timedOut:       "connection_timeout",
+		refused:        "connection_refused",
+		privateAddress: "destination_ip_prohibited",
+		lookupTimeout:  "dns_timeout",
+		lookupFailed:   "dns_error",
+	}[f]
+}
 
-// String is the error type of RFC 9209 (Proxy-Status).
-func (f dialFault) String() string { return faultNames[f] }
-
-// timeout reports whether the client is told 504, and not 502.
+// timeout reports whether it was a matter of time: for HTTP that is 504, the rest 502.
 func (f dialFault) timeout() bool { return f == timedOut || f == lookupTimeout }
 
 // A dialError is the error of dial. Its text is for records: it tells addresses, which
@@ -50,52 +75,219 @@ func (e *dialError) Unwrap() error { return e.err }
 
 // faultOf returns why dial failed.
 func faultOf(err error) dialFault {
-	var e *dialError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*dialError](err); ok {
 		return e.fault
 	}
 	return localFault
 }
 
 // dial connects to the attempt's host: at the addresses that the box's own resolver
-// gives, and of these only at those that the policy lets a name lead to. All of it is
-// bounded by ConnectTimeout. The error is a dialError.
+// gives, and of these only at those that the policy lets a name lead to. Config's
+// ConnectTimeout bounds it. The error is a *dialError.
 func (p *Proxy) dial(ctx context.Context, a *attempt) (*net.TCPConn, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.ConnectTimeout)
+	timed, cancel := context.WithTimeout(ctx, p.cfg.ConnectTimeout)
 	defer cancel()
-	addrs, err := p.deps.Lookup(ctx, a.name)
-	if err != nil {
-		fault := lookupFailed
-		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
-			fault = lookupTimeout
-		}
-		return nil, &dialError{fault, err}
+	addrs, err := p.deps.Lookup(timed, a.name)
+	switch {
+	case err == nil && len(addrs) == 0:
+		err = errNoAddress
+	case err == nil:
+		return p.connect(timed, a, addrs)
+	case ctx.Err() != nil:
+		return nil, &dialError{abandoned, err}
+	case isTimeout(err):
+		return nil, &dialError{lookupTimeout, err}
 	}
-	var why error
-	for _, addr := range addrs {
-		if err := policy.CheckAddr(addr); err != nil && !a.private() {
-			why = &dialError{privateAddress, fmt.Errorf("%v: %w", addr, err)}
-			continue
-		}
-		var d net.Dialer
-		conn, err := d.DialContext(ctx, "tcp", netip.AddrPortFrom(addr, a.port).String())
-		if err == nil {
-			return conn.(*net.TCPConn), nil
-		}
-		why = &dialError{dialFaultOf(err), err}
-	}
-	return nil, why
+	return nil, &dialError{lookupFailed, err}
 }
 
-// dialFaultOf tells a fault of connecting by its error.
-func dialFaultOf(err error) dialFault {
-	switch {
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
-		return timedOut
-	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET):
-		return refused
-	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		return unreachable
+// dialOriginal connects an observed flow that names no host to where the client itself
+// wanted to go, within the same guards.
+func (p *Proxy) dialOriginal(ctx context.Context, a *attempt, meant netip.Addr) (*net.TCPConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.ConnectTimeout)
+	defer cancel()
+	return p.connect(ctx, a, []netip.Addr{meant})
+}
+
+// connect dials those of the addresses that pass the guards.
+func (p *Proxy) connect(ctx context.Context, a *attempt, addrs []netip.Addr) (*net.TCPConn, error) {
+	own, err := p.own()
+	if err != nil {
+		return nil, &dialError{localFault, fmt.Errorf("listing the box's own addresses: %w", err)}
 	}
-	return localFault
+	var good []netip.AddrPort
+	var bad error
+	for _, addr := range interleave(addrs) {
+		if err := checkDestination(addr, own, a.private()); err != nil {
+			if bad == nil {
+				bad = fmt.Errorf("%v: %w", addr, err)
+			}
+		} else if len(good) < maxAddresses {
+			good = append(good, netip.AddrPortFrom(addr, a.port))
+		}
+	}
+	if len(good) == 0 {
+		return nil, &dialError{privateAddress, bad}
+	}
+	if bad != nil {
+		a.detail = "left out: " + bad.Error()
+	}
+	conn, err := race(ctx, good, p.dialTCP)
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.TCPConn), nil
+}
+
+var (
+	errNoAddress = errors.New("the name has no address")
+	errOwn       = errors.New("the box's own address")
+	errNoUnicast = errors.New("no unicast address")
+)
+
+// checkDestination returns why an address is not dialled. Even a rule for private
+// addresses leads neither to the box itself nor to many hosts at once; 0.0.0.0 is the
+// box for Linux.
+func checkDestination(addr netip.Addr, own []netip.Addr, private bool) error {
+	host := addr.Unmap().WithZone("")
+	switch {
+	case host.IsLoopback(), host.IsUnspecified(), slices.Contains(own, host):
+		return errOwn
+	case !private:
+		return policy.CheckAddr(addr)
+	case !host.IsGlobalUnicast() && !host.IsLinkLocalUnicast():
+		return errNoUnicast
+	}
+	return nil
+}
+
+// ownAddresses are those of all the machine's interfaces.
+func ownAddresses() ([]netip.Addr, error) {
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, err
+	}
+	own := make([]netip.Addr, 0, len(list))
+	for _, a := range list {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			own = append(own, p.Addr().Unmap())
+		}
+	}
+	return own, nil
+}
+
+// dialTCP connects to one address.
+func dialTCP(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+	d := net.Dialer{KeepAliveConfig: keepAlive}
+	return d.DialContext(ctx, "tcp", addr.String())
+}
+
+// interleave orders addresses so that the families take turns, that of the first one
+// first (RFC 8305 §4), each but once.
+func interleave(addrs []netip.Addr) []netip.Addr {
+	var families [2][]netip.Addr
+	for _, a := range addrs {
+		i := 0
+		if a.Is4() != addrs[0].Is4() {
+			i = 1
+		}
+		if !slices.Contains(families[i], a) {
+			families[i] = append(families[i], a)
+		}
+	}
+	var order []netip.Addr
+	for i := range max(len(families[0]), len(families[1])) {
+		for _, f := range families {
+			if i < len(f) {
+				order = append(order, f[i])
+			}
+		}
+	}
+	return order
+}
+
+// race returns the first connection to any of the addresses. One after the other is
+// tried; the next begins when one has failed, or has said nothing for attemptDelay
+// (RFC 8305 §5). When it returns, nothing that it started is left.
+func race(ctx context.Context, addrs []netip.AddrPort, dial func(context.Context, netip.AddrPort) (net.Conn, error)) (net.Conn, error) {
+	type result struct {
+		i    int // of addrs
+		conn net.Conn
+		err  error
+	}
+	inner, cancel := context.WithCancel(ctx)
+	results := make(chan result)
+	started, ended := 0, 0
+	start := func() {
+		i := started
+		started++
+		go func() {
+			conn, err := dial(inner, addrs[i])
+			results <- result{i, conn, err}
+		}()
+	}
+	defer func() {
+		cancel()
+		for ; ended < started; ended++ {
+			if r := <-results; r.err == nil {
+				r.conn.Close()
+			}
+		}
+	}()
+
+	causes := make([]string, len(addrs))
+	fault := noFault
+	next := time.NewTimer(0)
+	defer next.Stop()
+	for ended < started || started < len(addrs) && ctx.Err() == nil {
+		select {
+		case <-next.C:
+			if started < len(addrs) {
+				start()
+				next.Reset(attemptDelay)
+			}
+		case r := <-results:
+			ended++
+			if r.err == nil {
+				return r.conn, nil
+			}
+			f, why := faultOfConnect(r.err)
+			fault = max(fault, f)
+			causes[r.i] = addrs[r.i].Addr().String() + ": " + why
+			if ctx.Err() == nil {
+				next.Reset(0)
+			}
+		}
+	}
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return nil, &dialError{abandoned, fmt.Errorf("connecting: %w", context.Cause(ctx))}
+	case started == 0: // the look-up took all the time
+		return nil, &dialError{timedOut, fmt.Errorf("connecting: %w", ctx.Err())}
+	}
+	return nil, &dialError{fault, fmt.Errorf("connecting to %s", strings.Join(causes[:started], ", "))}
+}
+
+// faultOfConnect tells what kind of failure one address had, and in the fewest words why.
+func faultOfConnect(err error) (dialFault, string) {
+	errno, ok := errors.AsType[syscall.Errno](err)
+	switch {
+	case isTimeout(err):
+		return timedOut, "no answer"
+	case !ok:
+		return localFault, err.Error()
+	case errno == syscall.ECONNREFUSED, errno == syscall.ECONNRESET:
+		return refused, errno.Error()
+	case errno == syscall.ENETUNREACH, errno == syscall.EHOSTUNREACH, errno == syscall.ENONET,
+		errno == syscall.EACCES, errno == syscall.EPERM, // a firewall's reject
+		errno == syscall.EAFNOSUPPORT: // no IPv6 here
+		return unroutable, errno.Error()
+	}
+	return localFault, errno.Error()
+}
+
+// isTimeout reports whether err is that something took too long.
+func isTimeout(err error) bool {
+	e, ok := errors.AsType[net.Error](err)
+	return ok && e.Timeout() || errors.Is(err, context.DeadlineExceeded)
 }

@@ -30,6 +30,7 @@ type attempt struct {
 
 	set      *policy.Set     // that decided
 	decision policy.Decision // filled by decide
+	detail   string          // filled by dial: what the record of an allow is to say
 }
 
 // attempt returns what the peer asks for now; on a kept-alive connection it does so

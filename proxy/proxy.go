@@ -18,6 +18,7 @@ package proxy
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/netip"
 	"time"
 
@@ -72,9 +73,12 @@ type Deps struct {
 type Proxy struct {
 	cfg  Config
 	deps Deps
+
+	own     func() ([]netip.Addr, error) // the box's addresses
+	dialTCP func(context.Context, netip.AddrPort) (net.Conn, error)
 }
 
 // New starts nothing.
 func New(cfg Config, deps Deps) *Proxy {
-	return &Proxy{cfg: cfg, deps: deps}
+	return &Proxy{cfg: cfg, deps: deps, own: ownAddresses, dialTCP: dialTCP}
 }

@@ -19,7 +19,7 @@ func (p *Proxy) deny(a *attempt, reason policy.Reason, detail string) {
 
 // allow writes the record of an attempt that is connected to dest.
 func (p *Proxy) allow(a *attempt, dest netip.AddrPort) {
-	p.note(a, dest, "", "")
+	p.note(a, dest, "", a.detail)
 }
 
 // failed writes the record of an attempt that may pass but could not be connected. An
