@@ -1,0 +1,198 @@
+package resolver
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// upstreamServer is one pinned address of the server. upstream.mu guards it, but for
+// addr.
+type upstreamServer struct {
+	addr    netip.AddrPort
+	conn    *upstreamConn // what new requests go to; nil: none
+	dialing *upstreamDial // under way; nil: none
+
+	rtt      time.Duration // smoothed, of requests on a connection that stood; 0: unknown
+	answered time.Time     // last; zero: never
+	failed   time.Time     // last, if that was after the last answer; zero: not
+	since    time.Time     // of the first failure after the last answer, as people read it
+	err      *upstreamError
+}
+
+// upstreamConn is a connection, shared by the requests on it. upstream.mu guards it.
+type upstreamConn struct {
+	http    *http.ClientConn
+	users   int       // requests under way
+	retired bool      // gets no new ones, and is closed after the last
+	replied time.Time // when it last brought an answer
+}
+
+// upstreamDial is an attempt to connect, shared by the requests that wait for it.
+type upstreamDial struct {
+	done chan struct{}
+	conn *upstreamConn // valid after done, as err
+	err  error
+}
+
+// ask sends the query to one server and returns its answer, an [upstreamError], or
+// the context's error when it was cancelled.
+func (u *upstream) ask(ctx context.Context, s *upstreamServer, q *dohQuery) (*dns.Msg, error) {
+	for retried := false; ; retried = true {
+		c, err := u.acquire(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		start := time.Now()
+		m, err := u.roundTrip(ctx, c, q)
+		if err == nil {
+			u.succeeded(s, c, time.Since(start))
+			u.release(c)
+			return m, nil
+		}
+		if errors.Is(ctx.Err(), context.Canceled) {
+			u.release(c)
+			return nil, ctx.Err()
+		}
+		fault, err := upstreamAskFault(err)
+		if fault == upstreamBroken || fault == upstreamNoAnswer && u.silent(c, start) ||
+			errors.Is(err, dohStatusError(http.StatusMisdirectedRequest)) { // RFC 9110 §15.5.20
+			u.retire(s, c)
+		}
+		u.release(c)
+		// A connection that rested may have been closed by the server, by a lost
+		// ping or for resting, and a DNS query may be repeated: no failure yet.
+		if fault != upstreamBroken || retried {
+			return nil, u.failed(s, fault, err)
+		}
+	}
+}
+
+// roundTrip is one request on one connection.
+func (u *upstream) roundTrip(ctx context.Context, c *upstreamConn, q *dohQuery) (*dns.Msg, error) {
+	resp, err := c.http.RoundTrip(q.request(ctx, u.url))
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	return q.read(resp)
+}
+
+// acquire returns the server's connection, and makes one if there is none. Each needs
+// one release.
+func (u *upstream) acquire(ctx context.Context, s *upstreamServer) (*upstreamConn, error) {
+	u.mu.Lock()
+	if c := s.conn; c != nil {
+		c.users++
+		u.mu.Unlock()
+		return c, nil
+	}
+	d := s.dialing
+	if d == nil {
+		d = &upstreamDial{done: make(chan struct{})}
+		s.dialing = d
+		u.running.Go(func() { u.dial(s, d) })
+	}
+	u.mu.Unlock()
+	select {
+	case <-d.done:
+	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return nil, ctx.Err()
+		}
+		fault, err := upstreamDialFault(ctx.Err())
+		return nil, u.failed(s, fault, err)
+	}
+	if d.err != nil {
+		return nil, d.err
+	}
+	u.mu.Lock()
+	d.conn.users++
+	u.mu.Unlock()
+	return d.conn, nil
+}
+
+// dial connects. It belongs to no exchange: those that began it may have an answer
+// from another server meanwhile, and the next one is glad of the connection.
+func (u *upstream) dial(s *upstreamServer, d *upstreamDial) {
+	ctx, cancel := context.WithTimeout(u.life, u.timeout)
+	defer cancel()
+	conn, err := u.transport.NewClientConn(ctx, "https", s.addr.String())
+
+	switch {
+	case err == nil:
+		d.conn = &upstreamConn{http: conn}
+	case u.life.Err() != nil:
+		d.err = errUpstreamClosed
+	default:
+		fault, err := upstreamDialFault(err)
+		d.err = u.failed(s, fault, err)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s.dialing = nil
+	if d.conn != nil {
+		s.conn = d.conn
+		u.counts.Connections++
+	}
+	close(d.done)
+}
+
+// release ends a request on c.
+func (u *upstream) release(c *upstreamConn) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	c.users--
+	if c.retired && c.users == 0 {
+		// Closing can take a while when the other side is silent.
+		u.running.Go(func() { c.http.Close() })
+	}
+}
+
+// retire makes sure that c gets no new requests. Those on it may still have luck.
+func (u *upstream) retire(s *upstreamServer, c *upstreamConn) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	c.retired = true
+	if s.conn == c {
+		s.conn = nil
+	}
+}
+
+// silent reports whether no answer came on c since start. A router on the way may have
+// forgotten such a connection, and then it stays silent for as long as the kernel
+// repeats itself. If others were answered on it, it was the name that took its time.
+func (u *upstream) silent(c *upstreamConn, start time.Time) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return !c.replied.After(start)
+}
+
+// succeeded notes that s has answered on c.
+func (u *upstream) succeeded(s *upstreamServer, c *upstreamConn, took time.Duration) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if s.rtt == 0 {
+		s.rtt = took
+	}
+	s.rtt += (took - s.rtt) / 8 // RFC 6298 §2
+	now := time.Now()
+	c.replied = now
+	s.answered, s.failed, s.since, s.err = now, time.Time{}, time.Time{}, nil
+}
+
+// failed notes that s has failed, and returns it as an error.
+func (u *upstream) failed(s *upstreamServer, fault upstreamFault, err error) *upstreamError {
+	ue := &upstreamError{fault: fault, host: u.url.Hostname(), addr: s.addr.Addr(), err: err}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if s.since.IsZero() {
+		s.since = u.now()
+	}
+	s.failed, s.err = time.Now(), ue
+	return ue
+}
