@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/net/publicsuffix"
+
 	"tillgate/internal/strictyaml"
 )
 
@@ -107,8 +109,9 @@ func (s *Set) nearest(c *Class, name string) []*Rule {
 			host := parseHost(rule.Host).name
 			limit := max(len(name), len(host))/3 + 1
 			n := near{rule, sameLabels(name, host), strictyaml.Distance(name, host, limit)}
-			// A top-level domain alone is no likeness.
-			if n.labels > 1 || n.letters < limit {
+			// To be below the same public suffix is no likeness.
+			suffix, _ := publicsuffix.PublicSuffix(host)
+			if n.labels > strings.Count(suffix, ".")+1 || n.letters < limit {
 				list = append(list, n)
 			}
 		}

@@ -185,7 +185,7 @@ func checkOwner(path string, info fs.FileInfo, self int) error {
 // shellQuote makes a path fit to be typed.
 func shellQuote(path string) string {
 	if !slices.ContainsFunc([]rune(path), func(r rune) bool {
-		return !strings.ContainsRune("/.-_+@", r) && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+		return !strings.ContainsRune("/.,:-_+@", r) && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
 	}) {
 		return path
 	}

@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -102,6 +103,9 @@ func OpenStore(c StoreConfig) (*Store, error) {
 	return s, nil
 }
 
+// errOldCopy hides what is wrong with the copy: it is not what is to be fixed.
+var errOldCopy = errors.New("this version does not take the copy")
+
 // openLastGood returns the set of the last good copy; nil where there is none.
 func (s *Store) openLastGood() (*Set, error) {
 	files, err := readLastGood(s.config.LastGood)
@@ -110,7 +114,7 @@ func (s *Store) openLastGood() (*Set, error) {
 	}
 	set, err := Compile(files)
 	if err != nil {
-		return nil, fmt.Errorf("this version does not take the copy: %w", err)
+		return nil, errOldCopy
 	}
 	return set, nil
 }

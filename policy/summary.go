@@ -118,9 +118,11 @@ func describeClasses(s *Set) description {
 func describeServices(s *Set) description {
 	d := make(description)
 	for _, service := range s.services {
-		list := []string{"requirement " + service.Requirement.String(), "title " + service.Title}
-		if service.Reason != "" {
-			list = append(list, "reason "+service.Reason)
+		list := []string{"requirement " + service.Requirement.String()}
+		if service.Local() {
+			list = []string{"reason " + service.Reason}
+		} else {
+			list = append(list, "title "+service.Title)
 		}
 		if service.Row != 0 {
 			list = append(list, fmt.Sprintf("row %d", service.Row))
