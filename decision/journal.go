@@ -1,11 +1,20 @@
 package decision
 
 import (
-	"context"
+	"cmp"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
-	"iter"
+	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
+	"unicode/utf8"
 )
 
 // Config is what a [Journal] is opened with. Zero fields have the defaults
@@ -16,14 +25,16 @@ type Config struct {
 	Dir string
 
 	// Sync is how long a record waits in memory before it is written and
-	// flushed to the disk: what a power cut loses at most. Default 5s.
+	// flushed to the disk. What a power cut loses at most is the records of
+	// this time and the repeats of RepeatWindow that are still being counted.
+	// Default 5s.
 	Sync time.Duration
 
 	// Keep is the age at which whole segments are deleted. Default 400 days.
 	Keep time.Duration
 
-	// MaxSize is how many bytes the folder may hold; it wins over Keep.
-	// Default 2 GiB.
+	// MaxSize is how many bytes the folder may hold, counted in blocks of 4
+	// KiB; it wins over Keep. At least 64 MiB; default 2 GiB.
 	MaxSize int64
 
 	// RepeatWindow is how long a decision's repeats are counted before they
@@ -33,8 +44,8 @@ type Config struct {
 	// Now tells the best estimate of the time. Default [time.Now].
 	Now func() time.Time
 
-	// Trusted tells the time if it is good enough to delete by; without it
-	// nothing is deleted by age.
+	// Trusted tells the time if it is good enough to delete by. Default: it
+	// never is, so nothing is deleted by age.
 	Trusted func() (time.Time, bool)
 
 	// Coarse reports whether Now is good enough to be believed; if not,
@@ -52,85 +63,252 @@ type Config struct {
 	Boot string
 }
 
+// Bounds of what waits in memory, and of a record.
+const (
+	maxPending = 4 << 20   // bytes of lines that wait for the disk; further records are dropped and counted
+	earlyFlush = 256 << 10 // bytes of lines that are not made to wait for Sync
+	maxText    = 1024      // bytes of a string of a record; the rest is cut off
+	maxDetail  = 4096      // of its detail
+	maxAnswers = 64        // addresses of a record
+	maxCNAME   = 8         // names of a record
+	minMaxSize = 64 << 20  // of [Config.MaxSize]: some segments, or retention could keep none
+)
+
 // Journal writes records to a folder of sealed segments, and feeds those who
 // follow it from memory. It is safe for use by many goroutines.
-type Journal struct{ cfg Config }
+type Journal struct {
+	cfg     Config
+	disk    disk
+	limits  limits
+	repeats *repeats
+	served  atomic.Bool
+	early   chan struct{} // holds one: flush before Sync is over
+	untidy  chan struct{} // holds one: a segment is full
+
+	writing sync.Mutex // held while writing; before mu
+	writer  writer
+
+	mu      sync.Mutex
+	closed  bool
+	seq     uint64    // the last given
+	to      time.Time // the last trusted time of a record
+	pending []byte    // lines that are not on the disk; only appended to while one writes
+	written uint64    // seq; what is not greater is on the disk, or dropped
+	active  uint64    // number of the last segment
+	sealed  int64     // bytes of it that are on the disk for sure
+	lost    loss      // since the last gap record
+	feed    feed
+	trouble trouble
+	stats   Stats
+}
+
+// limits are the bounds that tests make small.
+type limits struct {
+	pending, segment, windows, clients int
+}
 
 // Open creates or recovers the journal in cfg.Dir. It starts nothing; records
-// given before [Journal.Serve] runs wait in memory. A full or read-only disk is
-// no error here, a folder that cannot be read is.
-func Open(cfg Config) (*Journal, error) { return &Journal{cfg}, nil }
+// given before [Journal.Serve] runs wait in memory. A full or read-only disk
+// is no error, damage is none; a folder that cannot be created or read is.
+func Open(cfg Config) (*Journal, error) {
+	return open(cfg, realDisk(), limits{maxPending, segmentSize, shardWindows, shardClients})
+}
 
-// Serve writes what is recorded until ctx ends, then ends all repeat windows,
-// writes and seals the rest, and returns when nothing that it started is left.
-// The error is non-nil when records could not be written to the end. It may be
-// called once.
-func (j *Journal) Serve(ctx context.Context) error { <-ctx.Done(); return nil }
+func open(cfg Config, d disk, l limits) (*Journal, error) {
+	if cfg.Dir == "" || cfg.Sync < 0 || cfg.Keep < 0 || cfg.RepeatWindow < 0 {
+		return nil, errors.New("opening the journal: it needs a folder, and durations that are not negative")
+	}
+	cfg.Sync = cmp.Or(cfg.Sync, 5*time.Second)
+	cfg.Keep = cmp.Or(cfg.Keep, 400*24*time.Hour)
+	cfg.RepeatWindow = cmp.Or(cfg.RepeatWindow, 10*time.Second)
+	cfg.MaxSize = cmp.Or(cfg.MaxSize, 2<<30)
+	if least := int64(l.segment) * (minMaxSize / segmentSize); cfg.MaxSize < least {
+		return nil, fmt.Errorf("opening the journal: max_size is %d bytes; give it at least %d", cfg.MaxSize, least)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Trusted == nil {
+		cfg.Trusted = func() (time.Time, bool) { return time.Time{}, false }
+	}
+	if cfg.Coarse == nil {
+		cfg.Coarse = func() bool { return true }
+	}
+	if cfg.PolicyID == nil {
+		cfg.PolicyID = func() string { return "" }
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Boot == "" {
+		var b [8]byte
+		rand.Read(b[:])
+		cfg.Boot = hex.EncodeToString(b[:])
+	}
+	cfg.Boot = cutText(cfg.Boot, maxText)
+
+	if err := os.Mkdir(cfg.Dir, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("creating the journal: %w", err)
+	}
+	j := &Journal{cfg: cfg, disk: d, limits: l, early: make(chan struct{}, 1), untidy: make(chan struct{}, 1)}
+	j.repeats = newRepeats(cfg.RepeatWindow, l.windows, l.clients, j.emit)
+	j.writer = writer{dir: cfg.Dir, disk: d, boot: cfg.Boot, full: l.segment}
+	if err := j.clean(); err != nil {
+		return nil, err
+	}
+	last, damage, err := j.writer.recover()
+	if err != nil {
+		return nil, err
+	}
+	if len(damage) > 0 {
+		cfg.Log.Warn("the journal is damaged; see tillgate log verify", "places", len(damage), "first", damage[0])
+	}
+	j.seq, j.written, j.active, j.sealed = last, last, j.writer.number, maxSegment+1
+	return j, nil
+}
+
+// clean removes what a crash left between two steps. A segment that is there
+// plain and compressed was about to lose the plain file; that one is sure, so
+// the other goes, and is made again. A read-only disk keeps both: no harm.
+func (j *Journal) clean() error {
+	entries, err := os.ReadDir(j.cfg.Dir)
+	if err != nil {
+		return fmt.Errorf("reading the journal: %w", err)
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), plainExt+tmpExt) || strings.HasSuffix(e.Name(), packedExt+tmpExt) {
+			j.disk.remove(filepath.Join(j.cfg.Dir, e.Name()))
+		}
+	}
+	all, err := list(j.cfg.Dir)
+	for _, l := range all {
+		if l.plain && l.packed {
+			j.disk.remove(filepath.Join(j.cfg.Dir, packedName(l.number)))
+		}
+	}
+	return err
+}
 
 // Record takes a record. It never waits for the disk. An event is always
 // written; a decision is written at once if it is the first of its [Key] in the
-// window, else counted. The journal keeps r and what it points to, so no string
-// in it may point into a buffer that is used again.
-func (j *Journal) Record(r Record) {}
+// window, else counted. Time, if zero, Policy, if empty, Seq, Boot and
+// UntrustedTime are filled in. Strings and lists too long for a line are cut.
+//
+// The journal keeps r and what it points to: no string in it may point into a
+// buffer that is used again.
+func (j *Journal) Record(r Record) {
+	now := j.cfg.Now()
+	if r.Time.IsZero() {
+		r.Time = now
+		r.UntrustedTime = !j.cfg.Coarse()
+	}
+	r.Policy = cmp.Or(r.Policy, j.cfg.PolicyID())
+	r.cut()
+	if r.Event != "" {
+		j.emit(r)
+	} else if !j.repeats.record(r, now) {
+		j.emit(r) // which counts it as dropped
+	}
+}
 
 // Repeat counts an attempt as a repeat and reports true if k's window is open.
 // If not, nothing was counted: the caller gives the full [Journal.Record].
 // k.Name may point into a buffer that is used again. Repeat allocates nothing.
-func (j *Journal) Repeat(k Key) bool { return false }
+func (j *Journal) Repeat(k Key) bool { return j.repeats.repeat(k, j.cfg.Now()) }
 
-// Read yields the records that match q, oldest first: those on the disk and
-// those that still wait in memory, as of the call. Damage is yielded as a
-// [*Damage] error, after which reading goes on; any other error is the last.
-func (j *Journal) Read(q Query) iter.Seq2[Record, error] { return Read(j.cfg.Dir, q) }
+// emit gives r its seq and puts it where it waits for the disk, or drops and
+// counts it, and tells it to those who follow.
+func (j *Journal) emit(r Record) {
+	r.Time, r.Until = r.Time.Round(0).UTC(), r.Until.Round(0).UTC() // a record has no monotonic clock
+	r.Boot = j.cfg.Boot
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		j.stats.Dropped += r.attempts()
+		return
+	}
+	j.seq++
+	r.Seq = j.seq
+	if end := r.end(); !r.UntrustedTime && end.After(j.to) {
+		j.to = end
+	}
+	before := len(j.pending)
+	j.pending = append(r.AppendJSON(j.pending), '\n')
+	size := len(j.pending) - before
+	if len(j.pending) > j.limits.pending {
+		j.pending = j.pending[:before]
+		j.lose(&r)
+	} else {
+		j.stats.Records++
+	}
+	if len(j.pending) >= earlyFlush {
+		signal(j.early)
+	}
+	j.feed.push(&r, size)
+}
 
-// Health tells whether records reach the disk and are kept long enough.
-func (j *Journal) Health() Health { return Health{Part: "journal"} }
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// cut bounds what a record may hold, so that its line stays below maxLine.
+func (r *Record) cut() {
+	for _, s := range []*string{(*string)(&r.Event), &r.Class, &r.Name, &r.Qtype, &r.Rcode, &r.Service, &r.Rule, &r.Policy, &r.By} {
+		*s = cutText(*s, maxText)
+	}
+	r.Detail = cutText(r.Detail, maxDetail)
+	r.Answers = r.Answers[:min(len(r.Answers), maxAnswers)]
+	if len(r.CNAME) > 0 {
+		names := make([]string, min(len(r.CNAME), maxCNAME))
+		for i := range names {
+			names[i] = cutText(r.CNAME[i], maxText)
+		}
+		r.CNAME = names
+	}
+}
+
+// cutText shortens s to at most limit bytes, and shows that it did.
+func cutText(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	const more = "…"
+	end := limit - len(more)
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + more
+}
 
 // Boot returns the name of this run of the box.
 func (j *Journal) Boot() string { return j.cfg.Boot }
 
-// Stats returns the journal's numbers.
-func (j *Journal) Stats() Stats { return Stats{} }
-
 // Stats are the journal's numbers, counted since [Open] unless they say otherwise.
 type Stats struct {
-	Records      uint64    // written or waiting to be
-	Repeats      uint64    // attempts counted without a record of their own
-	Dropped      uint64    // attempts that no record on the disk stands for, but a gap record counts
+	Records      uint64    // written, or waiting to be
+	Repeats      uint64    // attempts counted in the record of another
+	Dropped      uint64    // attempts without a record, for want of memory or after the end
 	BytesWritten uint64    // to segments, before compression
-	Syncs        uint64    // batches sealed and flushed
+	Syncs        uint64    // batches sealed and flushed to the disk
 	Pending      int       // bytes that wait to be written
-	Ring         int       // records held for those who follow
+	Ring         int       // records held for those who subscribe
 	Subscribers  int       // now
-	Open         int       // repeat windows now open
-	Segments     int       // in the folder, as of the last tidying
-	Bytes        int64     // in the folder, as of the last tidying
-	Oldest       time.Time // of the records in the folder; zero: not known
+	Windows      int       // repeat windows now open
+	Segments     int       // in the folder, when it was last tidied
+	Bytes        int64     // in the folder, when it was last tidied
+	Oldest       time.Time // record in the folder, when it was last tidied; zero: not known
 }
 
-// ErrTooMany is returned to a subscriber beyond the number that the journal serves.
-var ErrTooMany = errors.New("too many followers of the journal; close one of them")
-
-// ErrClosed is returned by [Subscription.Next] after the last record, when
-// either side has ended the subscription.
-var ErrClosed = errors.New("the journal's feed has ended")
-
-// Subscribe follows the journal: the last backlog records in memory that match
-// q, then every further one as it is recorded. A subscriber that is too slow
-// misses records, and gets a record of event gap in their place whose count
-// says how many.
-func (j *Journal) Subscribe(q Query, backlog int) (*Subscription, error) {
-	return &Subscription{}, nil
+// Stats returns the journal's numbers.
+func (j *Journal) Stats() Stats {
+	counted, open := j.repeats.stats()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	s := j.stats
+	s.Repeats, s.Windows = counted, open
+	s.Pending, s.Ring, s.Subscribers = len(j.pending), len(j.feed.ring), len(j.feed.subs)
+	return s
 }
-
-// Subscription is one follower of the journal.
-type Subscription struct{}
-
-// Next waits for the next record. The error is ctx's or [ErrClosed].
-func (s *Subscription) Next(ctx context.Context) (Record, error) {
-	<-ctx.Done()
-	return Record{}, ctx.Err()
-}
-
-// Close ends the subscription.
-func (s *Subscription) Close() {}

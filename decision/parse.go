@@ -1,6 +1,7 @@
 package decision
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -304,8 +305,9 @@ func (s *scanner) word() string {
 }
 
 func (s *scanner) uint(bits int) uint64 {
-	n, err := strconv.ParseUint(s.word(), 10, bits)
-	if err != nil {
+	w := s.word()
+	n, err := strconv.ParseUint(w, 10, bits)
+	if err != nil || w[0] == '0' && len(w) > 1 {
 		s.fail(errValue)
 	}
 	return n
@@ -319,11 +321,10 @@ func (s *scanner) float() float64 {
 	return f
 }
 
-// number takes the numbers of JSON, not what else ParseFloat does: inf, nan
-// and hexadecimal. One that is too large is infinite.
-func number(w string) (float64, bool) {
-	f, err := strconv.ParseFloat(w, 64)
-	return f, (err == nil || errors.Is(err, strconv.ErrRange)) && !strings.ContainsAny(w, "xinfaty")
+// number takes a number of JSON; one that is too large is infinite.
+func number(w string) (f float64, ok bool) {
+	f, err := strconv.ParseFloat(w, 64) // takes more: inf, 0x1p2, .5
+	return f, (err == nil || errors.Is(err, strconv.ErrRange)) && json.Valid([]byte(w))
 }
 
 func (s *scanner) bool() bool {

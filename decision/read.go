@@ -1,64 +1,189 @@
 package decision
 
 import (
-	"fmt"
+	"bytes"
+	"errors"
+	"io/fs"
 	"iter"
-	"net/netip"
+	"math"
 	"time"
-
-	"tillgate/policy"
 )
-
-// Query selects records. Zero fields select all.
-type Query struct {
-	Since, Until time.Time        // the record's time, or part of its time to until, is in [Since, Until)
-	After        uint64           // seq is greater
-	Client       netip.Prefix     // zones are not looked at
-	Class        string           // exact
-	Name         string           // exact, or *.x for all names below x; lower case
-	Planes       []policy.Plane   // any of them
-	Verdicts     []policy.Verdict // any of them; then records without a verdict do not match
-}
-
-// Denied returns the verdicts of denied attempts, let pass or not.
-func Denied() []policy.Verdict { return []policy.Verdict{policy.Deny, policy.WouldDeny} }
-
-// Match reports whether q selects r.
-func (q *Query) Match(r *Record) bool { return true }
-
-// Damage is a place of the journal that cannot be read. Reading goes on after it.
-type Damage struct {
-	Segment string // file name
-	Line    int    // from 1; 0: the file as a whole
-	What    string
-}
-
-func (d *Damage) Error() string {
-	return fmt.Sprintf("journal segment %s line %d: %s", d.Segment, d.Line, d.What)
-}
 
 // Read yields the records in a journal's folder that match q, oldest first.
 // Damage is yielded as a [*Damage] error, after which reading goes on; any
-// other error is the last. The box may write to the folder meanwhile.
+// other error is the last. The box may write to the folder meanwhile; then the
+// last line may be told as torn although it is only being written.
 func Read(dir string, q Query) iter.Seq2[Record, error] {
-	return func(yield func(Record, error) bool) {}
+	return readUntil(dir, q, edge{seq: math.MaxUint64})
 }
 
-// Usage is how often a rule was used in an hour: one row of a segment's rollup.
-type Usage struct {
-	Hour    time.Time // UTC
-	Plane   policy.Plane
-	Verdict policy.Verdict
-	Reason  policy.Reason
-	Client  netip.Addr
-	Service string
-	Rule    string // file:line; "other": rows that a full table had no room for
-	Count   uint64 // decisions
-	Bytes   uint64 // of tunnels that ended, both ways
+// Read yields the records that match q, oldest first: those on the disk, then
+// those that still wait in memory, as of the moment when reading begins. Errors
+// are as for the function [Read].
+func (j *Journal) Read(q Query) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		// What is on the disk is no longer in memory, and moves only in this
+		// direction: so look at memory first, and on the disk at what was older.
+		j.mu.Lock()
+		memory := bytes.Clone(j.pending)
+		e := edge{seq: j.written, active: j.active, sealed: j.sealed}
+		j.mu.Unlock()
+		for r, err := range readUntil(j.cfg.Dir, q, e) {
+			if !yield(r, err) {
+				return
+			}
+		}
+		for l := range bytes.Lines(memory) {
+			r, err := ParseRecord(l)
+			if (err != nil || q.Match(&r)) && !yield(r, err) {
+				return
+			}
+		}
+	}
 }
 
-// Usages yields the rollups of the segments whose records touch [since, until);
-// a zero time is no bound. Errors are as for [Read].
+// edge is where the disk ends and memory begins.
+type edge struct {
+	seq    uint64 // the last on the disk
+	active uint64 // the last segment; 0: not known
+	sealed int64  // bytes of it that count
+}
+
+func readUntil(dir string, q Query, e edge) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		all, err := list(dir)
+		if err != nil {
+			yield(Record{}, err)
+			return
+		}
+		for i, l := range all {
+			p := part{number: l.number, limit: maxSegment + 1, last: e.seq}
+			if l.number == e.active {
+				p.limit = e.sealed
+			}
+			if i+1 < len(all) {
+				next, _ := peek(dir, all[i+1].number)
+				p.again = next.Header.First
+			}
+			if !q.passes(dir, l) && !p.read(dir, &q, yield) {
+				return
+			}
+		}
+	}
+}
+
+// passes reports whether a segment is known to hold nothing for q. Only the
+// compressed ones know: clocks are set back, so a header's time bounds nothing.
+func (q *Query) passes(dir string, l listed) bool {
+	if l.plain {
+		return false
+	}
+	s, err := peek(dir, l.number)
+	return err == nil && (s.Records == 0 || !q.touches(s.From, s.To) || s.Last <= q.After)
+}
+
+// part is what is to be read of a segment.
+type part struct {
+	number uint64
+	limit  int64  // bytes of a plain file
+	last   uint64 // seq
+	again  uint64 // the seq from which on the next segment may write again what this one ends with; 0: nothing
+}
+
+// read yields the part's records that match q, and reports whether to go on.
+func (p *part) read(dir string, q *Query, yield func(Record, error) bool) bool {
+	src, err := openSegment(dir, p.number, p.limit)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true // deleted since it was listed
+	}
+	if err != nil {
+		return yield(Record{}, &Damage{Segment: plainName(p.number), Err: err})
+	}
+	defer src.close()
+	// Only the last batch and the tail can be written again: what is still held
+	// when the segment ends.
+	var batch, current []Record
+	for l, d := range src.lines() {
+		var r Record
+		ok := false
+		if d == nil {
+			r, ok, d = src.record(l)
+		}
+		switch {
+		case d != nil:
+			if !yield(Record{}, d) {
+				return false
+			}
+		case !ok: // a header or a seal
+			for _, r := range batch {
+				if !yield(r, nil) {
+					return false
+				}
+			}
+			batch, current = current, nil
+		case r.Seq > p.last || !q.Match(&r):
+		case p.again > 0 && r.Seq >= p.again:
+			current = append(current, r)
+		case !yield(r, nil):
+			return false
+		}
+	}
+	return true
+}
+
+// Usages yields the rollups of the segments whose records touch [since, until),
+// oldest segment first; a zero time is no bound. Errors are as for [Read].
 func Usages(dir string, since, until time.Time) iter.Seq2[Usage, error] {
-	return func(yield func(Usage, error) bool) {}
+	q := Query{Since: since, Until: until}
+	return func(yield func(Usage, error) bool) {
+		all, err := list(dir)
+		if err != nil {
+			yield(Usage{}, err)
+			return
+		}
+		for _, l := range all {
+			if q.passes(dir, l) {
+				continue
+			}
+			rows, err := usages(dir, l.number)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // deleted since it was listed
+			}
+			if err != nil && !yield(Usage{}, &Damage{Segment: l.name(), Err: err}) {
+				return
+			}
+			for _, row := range rows {
+				if q.touches(row.Hour, row.Hour.Add(time.Hour-1)) && !yield(row, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// usages returns the rollup of a segment, made anew where none can be read.
+func usages(dir string, number uint64) ([]Usage, error) {
+	f, plain, err := openFile(dir, number)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if !plain {
+		if _, err = readSummary(f); err == nil {
+			if b, err := readRollup(f); err == nil {
+				return parseRollup(b)
+			}
+		}
+	}
+	src, err := openSegment(dir, number, maxSegment+1)
+	if err != nil {
+		return nil, err
+	}
+	defer src.close()
+	in := src.inspect("")
+	rows, err := parseRollup(in.rollup.lines())
+	if err == nil {
+		err = src.cut
+	}
+	return rows, err
 }

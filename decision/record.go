@@ -81,3 +81,6 @@ type Key struct {
 func (r *Record) Key() Key {
 	return Key{r.Plane, r.Verdict, r.Reason, r.Client, r.Name, r.Port, r.Proto, r.Qtype, r.Rcode, r.Stale}
 }
+
+// attempts is how many attempts, or events, the record stands for.
+func (r *Record) attempts() uint64 { return max(r.Count, 1) }

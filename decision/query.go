@@ -1,0 +1,56 @@
+package decision
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"tillgate/policy"
+)
+
+// Query selects records. Zero fields select all.
+type Query struct {
+	Since, Until time.Time        // the record's time, or part of its time to until, is in [Since, Until)
+	After        uint64           // seq is greater: to read on after a record
+	Client       netip.Prefix     // zones are not looked at
+	Class        string           // exact
+	Name         string           // exact, or *.x for all names below x; lower case
+	Planes       []policy.Plane   // any of them
+	Verdicts     []policy.Verdict // any of them; then records without a verdict do not match
+}
+
+// Denied returns the verdicts of denied attempts, whether let pass or not.
+func Denied() []policy.Verdict { return []policy.Verdict{policy.Deny, policy.WouldDeny} }
+
+// Match reports whether q selects r.
+func (q *Query) Match(r *Record) bool {
+	return (q.After == 0 || r.Seq > q.After) &&
+		q.touches(r.Time, r.end()) &&
+		(!q.Client.IsValid() || q.Client.Contains(r.Client.WithZone(""))) &&
+		(q.Class == "" || q.Class == r.Class) &&
+		(q.Name == "" || q.matchName(r.Name)) &&
+		(q.Planes == nil || slices.Contains(q.Planes, r.Plane)) &&
+		(q.Verdicts == nil || r.Plane.Decides() && slices.Contains(q.Verdicts, r.Verdict))
+}
+
+func (q *Query) matchName(name string) bool {
+	if parent, ok := strings.CutPrefix(q.Name, "*"); ok && strings.HasPrefix(parent, ".") {
+		return len(name) > len(parent) && strings.HasSuffix(name, parent)
+	}
+	return name == q.Name
+}
+
+// touches reports whether the time from from to to has part in [Since, Until).
+func (q *Query) touches(from, to time.Time) bool {
+	return (q.Since.IsZero() || !to.Before(q.Since)) && (q.Until.IsZero() || from.Before(q.Until))
+}
+
+// end returns the last moment that r stands for. A clock that was set back
+// between the attempts makes it no earlier than the first.
+func (r *Record) end() time.Time {
+	if r.Until.After(r.Time) {
+		return r.Until
+	}
+	return r.Time
+}

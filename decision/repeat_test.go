@@ -1,0 +1,325 @@
+package decision
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"tillgate/policy"
+)
+
+// attempt does what a plane does.
+func (j *Journal) attempt(r Record) {
+	if !j.Repeat(r.Key()) {
+		j.Record(r)
+	}
+}
+
+// pendingRecords returns what waits to be written.
+func pendingRecords(t interface{ Fatal(...any) }, j *Journal) []Record {
+	var all []Record
+	for l := range bytes.Lines(j.pending) {
+		r, err := ParseRecord(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+func TestRepeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		j := mustOpen(t, Config{Dir: dir}, realDisk(), defaults())
+		stop := serve(t, j)
+		r := denial("10.0.0.1", "x.example")
+		r.Class, r.Rule, r.Service, r.Row, r.Policy = "pos", "policy.yaml:3", "payxpert/emv", 1, "0123456789ab"
+		first := r
+		first.Ms, first.Detail, first.Answers, first.CNAME = 1.5, "once", []netip.Addr{netip.MustParseAddr("192.0.2.1")}, []string{"y"}
+
+		j.Record(first) // 00:00, opens the window
+		time.Sleep(2 * time.Second)
+		j.attempt(r)
+		j.attempt(denial("10.0.0.1", "other.example"))
+		time.Sleep(3 * time.Second)
+		j.attempt(r)
+		j.Record(r)                    // a caller that does not ask first is counted, too
+		time.Sleep(10 * time.Second)   // 00:15, the window is over
+		j.attempt(r)                   // opens another
+		if err := stop(); err != nil { // which ends without a repeat
+			t.Fatal(err)
+		}
+
+		got, _ := collect(t, dir, Query{})
+		if len(got) != 4 {
+			t.Fatalf("%d records: %+v", len(got), got)
+		}
+		boot := j.Boot()
+		fill := func(r Record, seq uint64, s string) Record { r.Seq, r.Boot, r.Time = seq, boot, at(s); return r }
+		counted := fill(r, 3, "2000-01-01T00:00:02Z")
+		counted.Count, counted.Until = 3, at("2000-01-01T00:00:05Z")
+		want := []Record{
+			fill(first, 1, "2000-01-01T00:00:00Z"),
+			fill(denial("10.0.0.1", "other.example"), 2, "2000-01-01T00:00:02Z"),
+			counted,
+			fill(r, 4, "2000-01-01T00:00:15Z"),
+		}
+		if d := diff(want, got); d != "" {
+			t.Error(d)
+		}
+	})
+}
+
+// Each field of a key tells records apart, and events are never counted.
+func TestRepeatKeys(t *testing.T) {
+	j := mustOpen(t, Config{Dir: t.TempDir()}, realDisk(), defaults())
+	base := Record{Plane: policy.DNS, Client: netip.MustParseAddr("10.0.0.1")}
+	all := []func(r *Record){
+		func(r *Record) {},
+		func(r *Record) { r.Plane = policy.TLS },
+		func(r *Record) { r.Verdict = policy.Allow },
+		func(r *Record) { r.Reason = policy.Expired },
+		func(r *Record) { r.Client = netip.MustParseAddr("10.0.0.2") },
+		func(r *Record) { r.Name = "x" },
+		func(r *Record) { r.Port = 1 },
+		func(r *Record) { r.Proto = policy.TCP },
+		func(r *Record) { r.Qtype = "A" },
+		func(r *Record) { r.Rcode = "NXDOMAIN" },
+		func(r *Record) { r.Stale = true },
+		func(r *Record) { r.Event = EventOpen },
+	}
+	for range 2 {
+		for _, change := range all {
+			r := base
+			change(&r)
+			j.Record(r)
+		}
+	}
+	if got := len(pendingRecords(t, j)); got != len(all)+1 {
+		t.Errorf("%d records, want %d: one a key, and two events", got, len(all)+1)
+	}
+}
+
+// Repeat keeps nothing of the key: its name may be overwritten.
+func TestRepeatKeepsNoName(t *testing.T) {
+	j := mustOpen(t, Config{Dir: t.TempDir()}, realDisk(), defaults())
+	buf := []byte("x.example")
+	r := denial("10.0.0.1", string(buf))
+	k := r.Key()
+	if j.Repeat(k) {
+		t.Error("a repeat of nothing")
+	}
+	j.Record(r)
+	if !j.Repeat(k) {
+		t.Error("no repeat")
+	}
+	if n := testing.AllocsPerRun(100, func() { j.Repeat(k) }); n != 0 {
+		t.Errorf("Repeat allocates %v times", n)
+	}
+	k.Name = "y.example"
+	if n := testing.AllocsPerRun(100, func() { j.Repeat(k) }); n != 0 {
+		t.Errorf("Repeat of an unknown key allocates %v times", n)
+	}
+}
+
+// A clock that is set back ends a window, and loses no count.
+func TestRepeatClockSetBack(t *testing.T) {
+	now := at("2026-11-22T10:00:00Z")
+	j := mustOpen(t, Config{Dir: t.TempDir(), Now: func() time.Time { return now }}, realDisk(), defaults())
+	r := denial("10.0.0.1", "x.example")
+	j.attempt(r)
+	j.attempt(r)
+	now = now.Add(-time.Hour)
+	j.attempt(r)
+	j.repeats.close()
+	got := pendingRecords(t, j)
+	if len(got) != 3 || got[1].Count != 1 || !got[2].Time.Equal(now) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A full table: per client first, then all together, and every attempt is in
+// some record.
+func TestRepeatOverflow(t *testing.T) {
+	now := at("2026-11-22T10:00:00Z")
+	j := mustOpen(t, Config{Dir: t.TempDir(), Now: func() time.Time { return now }}, realDisk(), limits{maxPending, segmentSize, 2, 3})
+	// IPv6 clients that are all in one shard.
+	var clients []string
+	first := j.repeats.shard(netip.MustParseAddr("fd00::1"))
+	for i := 1; len(clients) < 6; i++ {
+		if a := netip.MustParseAddr(fmt.Sprintf("fd00::%x", i)); j.repeats.shard(a) == first {
+			clients = append(clients, a.String())
+		}
+	}
+	for i, c := range clients {
+		for n := range 3 {
+			r := denial(c, fmt.Sprintf("%d.example", n))
+			r.Class = "pos"
+			j.attempt(r)
+			if i == 5 {
+				r.Count = 10 // the firewall's records stand for many
+				j.attempt(r)
+			}
+		}
+	}
+	if _, open := j.repeats.stats(); open != 2+3+1 {
+		t.Errorf("%d windows are open, want 2 of keys, 3 of clients and one of all others", open)
+	}
+	now = now.Add(10 * time.Second)
+	j.repeats.sweep(now)
+	var got []string
+	for _, r := range pendingRecords(t, j) {
+		got = append(got, fmt.Sprint(r.Client, r.Class, " ", r.Name, " ", r.Count, " ", r.Detail))
+	}
+	one, all := "various names; too many at once to list", "various clients and names; too many at once to list"
+	want := []string{
+		clients[0] + "pos 0.example 0 ", clients[0] + "pos 1.example 0 ",
+		clients[0] + "pos  1 " + one, clients[1] + "pos  3 " + one, clients[2] + "pos  3 " + one,
+		"invalid IP  39 " + all,
+	}
+	if d := diff(want, got); d != "" {
+		t.Error(d)
+	}
+	if _, open := j.repeats.stats(); open != 0 {
+		t.Errorf("%d windows are left", open)
+	}
+}
+
+// The bounds of the box: one client fills its shard only, and no flood opens
+// more windows than the bounds say.
+func TestRepeatBounds(t *testing.T) {
+	now := at("2026-11-22T10:00:00Z")
+	j := mustOpen(t, Config{Dir: t.TempDir(), Now: func() time.Time { return now }}, realDisk(), defaults())
+	for i := range 10000 {
+		j.attempt(denial("10.0.0.1", fmt.Sprint(i)))
+	}
+	if _, open := j.repeats.stats(); open != shardWindows+1 {
+		t.Errorf("one client opens %d windows", open)
+	}
+	other := denial("10.0.0.2", "x.example")
+	if j.repeats.shard(other.Client) == j.repeats.shard(netip.MustParseAddr("10.0.0.1")) {
+		t.Fatal("neighbours share a shard: choose another client")
+	}
+	j.attempt(other)
+	if !j.Repeat(other.Key()) {
+		t.Error("a client has no window because another floods")
+	}
+	// Every address, plane, verdict and reason.
+	for i := range 40000 {
+		r := Record{Plane: policy.Plane(i % 6), Verdict: policy.Verdict(i / 6 % 3), Reason: policy.Reason(i / 18 % int(policy.TimeUntrusted+1)), Name: fmt.Sprint(i)}
+		r.Client = netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+		j.attempt(r)
+	}
+	bound := shards * (shardWindows + shardClients + 6*3*int(policy.TimeUntrusted+1))
+	if _, open := j.repeats.stats(); open > bound || open < shards*(shardWindows+shardClients) {
+		t.Errorf("a flood opens %d windows, the bound is %d", open, bound)
+	}
+}
+
+// Whatever happens, the counts of the records add up to the attempts: per
+// plane, verdict and reason always, per key where no table is full.
+func TestRepeatsLoseNothing(t *testing.T) {
+	dir := t.TempDir()
+	rapid.Check(t, func(t *rapid.T) {
+		now := at("2026-11-22T10:00:00Z")
+		windows, clients := rapid.IntRange(0, 4).Draw(t, "windows"), rapid.IntRange(0, 2).Draw(t, "clients")
+		j, err := open(Config{Dir: dir, Now: func() time.Time { return now }}, realDisk(), limits{maxPending, segmentSize, windows, clients})
+		if err != nil {
+			t.Fatal(err)
+		}
+		type kind struct {
+			policy.Plane
+			policy.Verdict
+			policy.Reason
+		}
+		kinds, keys := make(map[kind]uint64), make(map[Key]uint64)
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			r := Record{
+				Plane:   rapid.SampledFrom([]policy.Plane{policy.DNS, policy.TLS}).Draw(t, "plane"),
+				Verdict: policy.Verdict(rapid.IntRange(0, 2).Draw(t, "verdict")),
+				Reason:  policy.Reason(rapid.IntRange(1, 2).Draw(t, "reason")),
+				Client:  netip.AddrFrom4([4]byte{10, 0, 0, byte(rapid.IntRange(0, 5).Draw(t, "client"))}),
+				Name:    rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "name"),
+			}
+			n := uint64(1)
+			if rapid.IntRange(0, 9).Draw(t, "many") == 0 {
+				n = 7
+				r.Count = 7
+				j.Record(r)
+			} else {
+				j.attempt(r)
+			}
+			kinds[kind{r.Plane, r.Verdict, r.Reason}] += n
+			keys[r.Key()] += n
+			now = now.Add(time.Duration(rapid.IntRange(-1, 6).Draw(t, "seconds")) * time.Second)
+			if rapid.Bool().Draw(t, "sweep") {
+				j.repeats.sweep(now)
+			}
+		}
+		j.repeats.close()
+		gotKinds, gotKeys, unlisted := make(map[kind]uint64), make(map[Key]uint64), false
+		for _, r := range pendingRecords(t, j) {
+			gotKinds[kind{r.Plane, r.Verdict, r.Reason}] += r.attempts()
+			gotKeys[r.Key()] += r.attempts()
+			unlisted = unlisted || r.Detail != ""
+			if r.Count > 0 && r.Until.IsZero() && r.Count != 7 {
+				t.Fatalf("a count without until: %+v", r)
+			}
+		}
+		if d := diff(kinds, gotKinds); d != "" {
+			t.Fatal(d)
+		}
+		if d := diff(keys, gotKeys); d != "" && !unlisted {
+			t.Fatal(d)
+		}
+	})
+}
+
+func BenchmarkRepeat(b *testing.B) {
+	for _, windows := range []int{1, 4096} {
+		b.Run(fmt.Sprint(windows), func(b *testing.B) {
+			j := mustOpen(b, Config{Dir: b.TempDir()}, realDisk(), defaults())
+			var keys []Key
+			for i := range windows {
+				r := denial(fmt.Sprintf("10.0.%d.%d", i%16, i%251), fmt.Sprintf("name-%d.some.example", i))
+				j.Record(r)
+				keys = append(keys, r.Key())
+			}
+			j.cfg.Now = func() time.Time { return time.Now() }
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				j.Repeat(keys[i%len(keys)])
+			}
+		})
+	}
+}
+
+func BenchmarkRecord(b *testing.B) {
+	j := mustOpen(b, Config{Dir: b.TempDir()}, realDisk(), defaults())
+	r := full()
+	r.Event, r.Time = EventClose, time.Time{}
+	b.ReportAllocs()
+	for b.Loop() {
+		j.Record(r)
+		if len(j.pending) > 1<<20 {
+			j.pending = j.pending[:0]
+		}
+	}
+}
+
+func BenchmarkParseRecord(b *testing.B) {
+	line := []byte(fullLine)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(line)))
+	for b.Loop() {
+		if _, err := ParseRecord(line); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

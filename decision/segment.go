@@ -1,0 +1,200 @@
+package decision
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// # The journal's format
+//
+// A journal is a folder of segments, 00000001.jsonl and so on, numbered without
+// a gap. Full ones are compressed: 00000001.jsonl.zst. A segment is made of
+// lines; every line is a JSON object:
+//
+//   - a header, the first line, which begins with {"segment":
+//   - records, see [Record.AppendJSON]
+//   - seals, {"seal":"<64 hex digits>"}, one after every batch of records
+//
+// A seal is the SHA-256 of the seal before it (its 64 hex digits and a line
+// end) and of all bytes after that seal, to the start of its own line. The
+// first seal of a segment covers the header too, and the seal before it is the
+// last of the segment before, which the header repeats; in the first segment
+// it is 64 zeros. So where lines 15 and 40 are seals, this prints the one of 40:
+//
+//	{ sed -n 15p F | cut -d'"' -f4; sed -n 16,39p F; } | sha256sum
+//
+// and for the first seal of a segment, on line 15:
+//
+//	{ sed -n 1p F | grep -o '"seal":"[^"]*' | cut -d'"' -f4; sed -n 1,14p F; } | sha256sum
+//
+// Every run of the box begins a segment, and so does a write after a failed
+// one: what follows the last good seal then, the tail, is left as it is, and
+// the next header binds it by its SHA-256.
+//
+// The chain shows every change but two: an end that was cut off whole, and a
+// journal that was written anew. Against both, note the last seal elsewhere.
+
+// format is the version that headers carry.
+const format = 1
+
+// header is the first line of a segment.
+type header struct {
+	Segment uint64    `json:"segment"`
+	Format  int       `json:"format"`
+	Boot    string    `json:"boot"`
+	Time    time.Time `json:"time"`
+	First   uint64    `json:"first"` // no record of the segment has a smaller seq; one in the tail before that has not is written again here
+	Prev    prev      `json:"prev"`
+}
+
+// prev is the segment before. In the first, only Seal is given.
+type prev struct {
+	Segment uint64    `json:"segment,omitempty"`
+	Seal    string    `json:"seal"`           // its last
+	To      time.Time `json:"to,omitzero"`    // its last record with a trusted time
+	Tail    *tail     `json:"tail,omitempty"` // what follows the seal
+}
+
+// tail is what a crash left behind the last seal of a segment.
+type tail struct {
+	Lines  int    `json:"lines"` // begun
+	Bytes  int    `json:"bytes"`
+	SHA256 string `json:"sha256"`
+	Torn   bool   `json:"torn,omitempty"` // the last line has no end
+}
+
+// zeroSeal is the seal before the first.
+var zeroSeal = strings.Repeat("0", 2*sha256.Size)
+
+// tailOf returns b as a tail, nil if there is none.
+func tailOf(b []byte) *tail {
+	if len(b) == 0 {
+		return nil
+	}
+	sum := sha256.Sum256(b)
+	t := &tail{Lines: bytes.Count(b, []byte("\n")), Bytes: len(b), SHA256: hex.EncodeToString(sum[:])}
+	if b[len(b)-1] != '\n' {
+		t.Lines++
+		t.Torn = true
+	}
+	return t
+}
+
+func (h *header) line() ([]byte, error) {
+	b, err := json.Marshal(h)
+	return append(b, '\n'), err // of a year beyond 9999
+}
+
+const headerStart = `{"segment":`
+
+var errNoHeader = errors.New("the segment has no header")
+
+func parseHeader(line []byte) (*header, error) {
+	h := new(header)
+	if err := json.Unmarshal(line, h); err != nil || !bytes.HasPrefix(line, []byte(headerStart)) {
+		return nil, errNoHeader
+	}
+	if h.Format != format {
+		return nil, fmt.Errorf("format %d, this version reads %d", h.Format, format)
+	}
+	return h, nil
+}
+
+const sealStart, sealEnd = `{"seal":"`, `"}`
+
+// seal returns the seal of batch.
+func seal(before string, batch []byte) string {
+	d := sha256.New()
+	d.Write([]byte(before))
+	d.Write([]byte{'\n'})
+	d.Write(batch)
+	return hex.EncodeToString(d.Sum(nil))
+}
+
+func appendSeal(dst []byte, seal string) []byte {
+	return append(dst, sealStart+seal+sealEnd+"\n"...)
+}
+
+// parseSeal returns the seal if line, with or without its end, is one.
+func parseSeal(line []byte) (string, bool) {
+	s, ok := bytes.CutPrefix(bytes.TrimSuffix(line, []byte("\n")), []byte(sealStart))
+	if !ok || len(s) != 2*sha256.Size+len(sealEnd) || string(s[2*sha256.Size:]) != sealEnd {
+		return "", false
+	}
+	s = s[:2*sha256.Size]
+	for _, c := range s {
+		if strings.IndexByte(hexDigits, c) < 0 {
+			return "", false
+		}
+	}
+	return string(s), true
+}
+
+// Names in the folder.
+const (
+	plainExt  = ".jsonl"
+	packedExt = ".jsonl.zst"
+	tmpExt    = ".tmp" // being written; left by a crash
+)
+
+func plainName(n uint64) string  { return fmt.Sprintf("%08d", n) + plainExt }
+func packedName(n uint64) string { return fmt.Sprintf("%08d", n) + packedExt }
+
+// listed is a segment as the folder lists it.
+type listed struct {
+	number uint64
+	plain  bool // there is a plain file, which wins over a compressed one
+	packed bool
+}
+
+func (l listed) name() string {
+	if l.plain {
+		return plainName(l.number)
+	}
+	return packedName(l.number)
+}
+
+// list returns the segments in dir, oldest first.
+func list(dir string) ([]listed, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("reading the journal: %w", err)
+	}
+	byNumber := make(map[uint64]*listed)
+	for _, e := range entries {
+		digits, _, _ := strings.Cut(e.Name(), ".")
+		n, err := strconv.ParseUint(digits, 10, 64)
+		if err != nil || n == 0 || !e.Type().IsRegular() {
+			continue
+		}
+		l := byNumber[n]
+		if l == nil {
+			l = &listed{number: n}
+		}
+		switch e.Name() {
+		case plainName(n):
+			l.plain = true
+		case packedName(n):
+			l.packed = true
+		default:
+			continue
+		}
+		byNumber[n] = l
+	}
+	var all []listed
+	for _, l := range byNumber {
+		all = append(all, *l)
+	}
+	slices.SortFunc(all, func(a, b listed) int { return cmp.Compare(a.number, b.number) })
+	return all, nil
+}

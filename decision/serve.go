@@ -1,0 +1,125 @@
+package decision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Serve writes what is recorded until ctx ends, then ends all repeat windows,
+// writes and seals the rest, and returns when nothing that it started is left.
+// The error is non-nil when that last write failed. It may be called once;
+// records given after its end are dropped and counted.
+func (j *Journal) Serve(ctx context.Context) error {
+	if j.served.Swap(true) {
+		return errors.New("serving the journal: it was served before")
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { j.sweepUntil(ctx) })
+	wg.Go(func() { j.tidyUntil(ctx) })
+	j.writeUntil(ctx)
+	wg.Wait()
+
+	j.repeats.close()
+	j.flush() // if this finds the disk well again, it has that to tell
+	j.mu.Lock()
+	j.closed = true
+	j.feed.close()
+	j.mu.Unlock()
+	err := j.flush()
+	j.writing.Lock()
+	j.writer.close()
+	j.writing.Unlock()
+	if err != nil {
+		return fmt.Errorf("closing the journal: the last records are lost: %w", err)
+	}
+	return nil
+}
+
+// sweepUntil ends the repeat windows whose time is over.
+func (j *Journal) sweepUntil(ctx context.Context) {
+	t := time.NewTicker(max(j.cfg.RepeatWindow/10, 10*time.Millisecond))
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			j.repeats.sweep(j.cfg.Now())
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (j *Journal) writeUntil(ctx context.Context) {
+	t := time.NewTicker(j.cfg.Sync)
+	defer t.Stop()
+	early := j.early
+	for {
+		select {
+		case <-t.C:
+		case <-early:
+		case <-ctx.Done():
+			return
+		}
+		if early = j.early; j.flush() != nil {
+			early = nil // a bad disk is tried again when Sync is over, not sooner
+		}
+	}
+}
+
+// flush writes and seals what waits. What cannot be written waits on.
+func (j *Journal) flush() error {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	w := &j.writer
+	now, policyID := j.cfg.Now(), j.cfg.PolicyID()
+
+	j.mu.Lock()
+	n, to := len(j.pending), j.to
+	lines := append(make([]byte, 0, n+512), j.pending...)
+	lost := j.lost
+	j.lost = loss{}
+	var gap Record
+	if lost.records > 0 {
+		j.seq++
+		gap = lost.record()
+		gap.Seq, gap.Boot, gap.Policy = j.seq, j.cfg.Boot, policyID
+		lines = append(gap.AppendJSON(lines), '\n')
+	}
+	first, last := j.written+1, j.seq
+	j.mu.Unlock()
+	if len(lines) == 0 {
+		return nil
+	}
+
+	size, number := w.size, w.number
+	err := w.append(lines, first, now, to)
+	if w.number != number {
+		signal(j.untidy)
+		size = 0
+	}
+
+	j.mu.Lock()
+	if err != nil {
+		j.lost.add(lost)
+	} else {
+		j.pending = append(j.pending[:0], j.pending[n:]...)
+		if cap(j.pending) > 2*earlyFlush && len(j.pending) < earlyFlush {
+			j.pending = append([]byte(nil), j.pending...) // it grew in an outage
+		}
+		j.written, j.active, j.sealed = last, w.number, w.size
+		j.stats.Syncs++
+		j.stats.BytesWritten += uint64(w.size - size)
+		if lost.records > 0 {
+			j.feed.push(&gap, len(lines)-n)
+		}
+	}
+	change := j.trouble.written(err, now)
+	j.mu.Unlock()
+	if change != "" {
+		j.tell(change, err)
+	}
+	return err
+}
