@@ -1,0 +1,222 @@
+package resolver
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"tillgate/decision"
+	"tillgate/policy"
+)
+
+// serve answers one query: the whole way but for the waiting. q.send is called
+// exactly once, now or when the upstream has answered.
+func (r *Resolver) serve(q *query) {
+	r.stats.queries.Add(1)
+	set := r.deps.Policy()
+	q.class = set.Class(q.client, r.ifaces.name(q.ifindex))
+	switch {
+	case q.fault == ignored:
+		r.drop(q, policy.Malformed)
+		return
+	case !r.rate.take(q.client, q.at):
+		r.drop(q, policy.RateLimited)
+		return
+	case q.class == nil:
+		r.stranger(q)
+		return
+	case q.fault != sound:
+		r.finish(q, q.reply(faultRcodes[q.fault]), outcome{reason: policy.Malformed})
+		return
+	}
+
+	question := q.req.Question[0]
+	name, ok := policy.WireName(question.Name)
+	q.name, q.qtype = name, question.Qtype
+	if !ok {
+		q.name = question.Name
+		q.decision = policy.Decision{Reason: policy.BadName, Class: q.class}
+	} else if m, o, ok := r.special(q); ok {
+		r.finish(q, m, o)
+		return
+	} else {
+		q.decision = set.Decide(policy.Request{
+			Plane:     policy.DNS,
+			Client:    q.client,
+			Interface: r.ifaces.name(q.ifindex),
+			Name:      q.name,
+			Now:       r.deps.Clock.Trusted(),
+		})
+	}
+
+	switch d := q.decision; {
+	case !d.Pass():
+		r.stats.denied.Add(1)
+		r.finish(q, q.denial(d), outcome{reason: d.Reason})
+	case q.qtype != dns.TypeA && q.qtype != dns.TypeAAAA && q.qtype != dns.TypeCNAME:
+		// HTTPS and SVCB records would hide the SNI (ECH) and carry addresses past
+		// the check; the rest no terminal needs. The name itself is not denied.
+		r.finish(q, q.empty(), outcome{verdict: d.Verdict, reason: policy.QtypeSuppressed})
+	default:
+		r.resolve(q)
+	}
+}
+
+// resolve answers an allowed name from the cache, or when the upstream has answered.
+func (r *Resolver) resolve(q *query) {
+	r.find(key{q.name, q.qtype}, q.at, func(got cached) {
+		if got.answer != nil {
+			r.give(q, got)
+		} else {
+			r.fail(q, got.cause)
+		}
+	})
+}
+
+// give sends a cached answer, less the addresses that no rule lets a name lead to.
+func (r *Resolver) give(q *query, got cached) {
+	a := got.answer
+	addrs, removed := a.addrs, error(nil)
+	if rule := q.decision.Rule; !(q.decision.Verdict == policy.Allow && rule != nil && rule.Private) {
+		addrs, removed = publicOnly(a.addrs)
+	}
+	if removed != nil && len(addrs) == 0 {
+		// The name exists, so NODATA: all that it has is refused (DNS rebinding).
+		m := q.empty()
+		explain(m, dns.ExtendedErrorCodeBlocked, policy.PrivateAddress.String()+": "+removed.Error())
+		r.stats.denied.Add(1)
+		r.finish(q, m, outcome{reason: policy.PrivateAddress, cname: a.cname, detail: removed.Error()})
+		return
+	}
+
+	m := q.reply(a.rcode)
+	a.write(m, addrs, got.ttl)
+	if len(addrs) == 0 && q.qtype != dns.TypeCNAME && a.soa == nil {
+		m.Ns = []dns.RR{q.soa(got.ttl)}
+	}
+	o := outcome{verdict: q.decision.Verdict, reason: q.decision.Reason, answers: addrs, cname: a.cname}
+	if removed != nil {
+		o.detail = "left out: " + removed.Error()
+	}
+	if got.state == stale {
+		o.stale = true
+		o.detail = "kept from before: " + got.cause.Error()
+		explain(m, dns.ExtendedErrorCodeStaleAnswer, "the upstream does not answer")
+	} else if asked := q.req.IsEdns0(); q.req.AuthenticatedData || asked != nil && asked.Do() {
+		m.AuthenticatedData = a.ad && removed == nil // RFC 6840 §5.7, §5.8
+	}
+	r.finish(q, m, o)
+}
+
+// publicOnly returns the addresses that are not special-purpose, and an error for
+// the first that is.
+func publicOnly(addrs []netip.Addr) (public []netip.Addr, first error) {
+	for i, a := range addrs {
+		err := policy.CheckAddr(a)
+		if err != nil && first == nil {
+			first = err
+			public = append(public, addrs[:i]...)
+		} else if err == nil && first != nil {
+			public = append(public, a)
+		}
+	}
+	if first == nil {
+		return addrs, nil
+	}
+	return public, first
+}
+
+// fail says SERVFAIL and why.
+func (r *Resolver) fail(q *query, cause error) {
+	r.stats.failed.Add(1)
+	code := dns.ExtendedErrorCodeNetworkError
+	o := outcome{verdict: q.decision.Verdict, reason: q.decision.Reason, detail: cause.Error()}
+	switch {
+	case errors.Is(cause, errUpstreamTimeout):
+		code = dns.ExtendedErrorCodeNoReachableAuthority
+	case errors.Is(cause, errLimit), errors.Is(cause, errUpstreamBusy):
+		code = dns.ExtendedErrorCodeOther
+		o.verdict, o.reason = policy.Deny, policy.LimitReached
+	}
+	r.finish(q, q.failure(code, cause.Error()), o)
+}
+
+// stranger answers a client of no class: one inside gets told, the Internet
+// hears nothing.
+func (r *Resolver) stranger(q *query) {
+	if policy.CheckAddr(q.client) == nil {
+		r.drop(q, policy.UnknownClient)
+		return
+	}
+	if len(q.req.Question) == 1 {
+		q.name, q.qtype = q.req.Question[0].Name, q.req.Question[0].Qtype
+	}
+	m := q.reply(dns.RcodeRefused)
+	explain(m, dns.ExtendedErrorCodeProhibited, policy.UnknownClient.String()+": "+policy.UnknownClient.Text())
+	r.stats.denied.Add(1)
+	r.finish(q, m, outcome{reason: policy.UnknownClient})
+}
+
+// drop leaves a query without an answer, but not without a record.
+func (r *Resolver) drop(q *query, why policy.Reason) {
+	r.stats.dropped.Add(1)
+	q.name, q.qtype = "", 0 // it is counted by client: a flood's names would fill the table
+	r.note(q, nil, outcome{reason: why})
+	q.send(nil)
+}
+
+// outcome is what the record of a query says.
+type outcome struct {
+	verdict policy.Verdict
+	reason  policy.Reason
+	answers []netip.Addr
+	cname   []string
+	stale   bool
+	detail  string
+}
+
+// finish records what was decided and sends the reply.
+func (r *Resolver) finish(q *query, m *dns.Msg, o outcome) {
+	r.note(q, m, o)
+	r.respond(q, m)
+}
+
+// note writes the query's one record, or counts it.
+func (r *Resolver) note(q *query, m *dns.Msg, o outcome) {
+	rec := decision.Record{
+		Plane:   policy.DNS,
+		Verdict: o.verdict,
+		Reason:  o.reason,
+		Client:  q.client,
+		Name:    q.name,
+		Proto:   q.proto,
+		Stale:   o.stale,
+	}
+	if q.qtype != 0 {
+		rec.Qtype = dns.Type(q.qtype).String()
+	}
+	if m != nil {
+		rec.Rcode = rcodeName(m.Rcode)
+	}
+	if r.deps.Records.Repeat(rec.Key()) {
+		return
+	}
+	if q.class != nil {
+		rec.Class = q.class.Name
+	}
+	if rule := q.decision.Rule; rule != nil {
+		rec.Rule = rule.Pos.String()
+		if s := rule.Service; s != nil {
+			rec.Service, rec.Row = s.ID, s.Row
+		}
+	}
+	rec.Name = strings.Clone(q.name)
+	rec.Answers, rec.CNAME, rec.Detail = o.answers, o.cname, o.detail
+	if waited := r.deps.Now().Sub(q.at); waited > 0 {
+		rec.Ms = float64(waited) / float64(time.Millisecond)
+	}
+	r.deps.Records.Record(rec)
+}

@@ -1,0 +1,140 @@
+package resolver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Listen binds every address of the configuration, for UDP and TCP. If one can't be
+// bound, none is.
+func (r *Resolver) Listen(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			r.closeListeners()
+		}
+	}()
+	for _, addr := range r.cfg.Listen {
+		host, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			return fmt.Errorf("listen address %q: %w", addr, err)
+		}
+		for _, family := range families(host) {
+			if port, err = r.bind(ctx, family, host, port); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// families are those that a host is listened to on. A wildcard is one socket for each:
+// so addresses are never mapped, and a machine without IPv6 still serves IPv4.
+func families(host string) []string {
+	addr, err := netip.ParseAddr(host)
+	switch {
+	case host == "" || err == nil && addr.IsUnspecified():
+		return []string{"4", "6"}
+	case err == nil && addr.Is6():
+		return []string{"6"}
+	}
+	return []string{"4"}
+}
+
+// bind opens a UDP and a TCP socket at the same port and returns it: the kernel chooses
+// one for "0".
+func (r *Resolver) bind(ctx context.Context, family, host, port string) (string, error) {
+	if addr, err := netip.ParseAddr(host); err == nil && addr.IsUnspecified() {
+		host = ""
+	}
+	lc := net.ListenConfig{Control: askPacketInfo}
+	pc, err := lc.ListenPacket(ctx, "udp"+family, net.JoinHostPort(host, port))
+	if err != nil {
+		if family == "6" && host == "" && errors.Is(err, syscall.EAFNOSUPPORT) {
+			return port, nil // the kernel has no IPv6
+		}
+		return port, err
+	}
+	conn := pc.(*net.UDPConn)
+	conn.SetReadBuffer(udpBuffer) // the kernel may give less
+	r.udp = append(r.udp, conn)
+
+	port = fmt.Sprint(conn.LocalAddr().(*net.UDPAddr).Port)
+	lc = net.ListenConfig{Control: askPacketInfo}
+	l, err := lc.Listen(ctx, "tcp"+family, net.JoinHostPort(host, port))
+	if err != nil {
+		return port, err
+	}
+	r.tcp = append(r.tcp, l.(*net.TCPListener))
+	return port, nil
+}
+
+// Addrs are the addresses that are bound, for UDP; TCP has the same.
+func (r *Resolver) Addrs() []netip.AddrPort {
+	addrs := make([]netip.AddrPort, 0, len(r.udp))
+	for _, s := range r.udp {
+		addrs = append(addrs, s.LocalAddr().(*net.UDPAddr).AddrPort())
+	}
+	return addrs
+}
+
+// Serve answers queries until ctx ends. It returns when all that it started is gone: what
+// was asked before is answered, within the upstream's timeout.
+func (r *Resolver) Serve(ctx context.Context) error {
+	r.restoreCache()
+	g, ctx := errgroup.WithContext(ctx)
+	for _, s := range r.udp {
+		for range runtime.GOMAXPROCS(0) {
+			g.Go(func() error { return r.readUDP(s) })
+		}
+	}
+	for _, l := range r.tcp {
+		g.Go(func() error { return r.acceptTCP(ctx, l) })
+	}
+	g.Go(func() error {
+		r.keepWarm(ctx)
+		return nil
+	})
+	g.Go(func() error {
+		r.keepCache(ctx)
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		r.stopReading()
+		r.fetches.close()
+		return nil
+	})
+	err := g.Wait()
+	r.end()
+	r.closeListeners()
+	r.upstream.close()
+	return err
+}
+
+// stopReading takes in no more queries. The sockets stay, for the replies to come.
+func (r *Resolver) stopReading() {
+	for _, conn := range r.udp {
+		conn.SetReadDeadline(time.Unix(0, 1))
+	}
+	for _, l := range r.tcp {
+		l.Close()
+	}
+	r.conns.close()
+}
+
+func (r *Resolver) closeListeners() {
+	for _, conn := range r.udp {
+		conn.Close()
+	}
+	for _, l := range r.tcp {
+		l.Close()
+	}
+}

@@ -1,0 +1,94 @@
+package resolver
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestGiven(t *testing.T) {
+	var (
+		start  = time.Unix(1_800_000_000, 0)
+		pos    = netip.MustParseAddr("10.20.0.7")
+		other  = netip.MustParseAddr("10.20.0.8")
+		first  = netip.MustParseAddr("192.0.2.1")
+		second = netip.MustParseAddr("2001:db8::2")
+		g      given
+	)
+	g.add(pos, "mqtt.example", []netip.Addr{first, second}, start)
+	g.add(pos, "api.example", []netip.Addr{first}, start.Add(time.Hour))
+	g.add(other, "other.example", []netip.Addr{first}, start)
+	g.add(pos, "empty.example", nil, start)
+
+	for _, tt := range []struct {
+		name   string
+		client netip.Addr
+		addr   netip.Addr
+		after  time.Duration
+		want   []string
+	}{
+		{"two names", pos, first, time.Hour, []string{"api.example", "mqtt.example"}},
+		{"one name", pos, second, time.Hour, []string{"mqtt.example"}},
+		{"each client its own", other, first, time.Hour, []string{"other.example"}},
+		{"an address of nobody", pos, netip.MustParseAddr("192.0.2.9"), time.Hour, nil},
+		{"a client that asked nothing", netip.MustParseAddr("10.20.0.9"), first, time.Hour, nil},
+		{"just before the end", pos, second, givenAge - 1, []string{"mqtt.example"}},
+		{"the older has ended", pos, first, givenAge, []string{"api.example"}},
+		{"both have", pos, first, givenAge + time.Hour, nil},
+	} {
+		if diff := cmp.Diff(tt.want, g.names(tt.client, tt.addr, start.Add(tt.after))); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+	}
+}
+
+func TestGivenAgainLastsLonger(t *testing.T) {
+	start := time.Unix(1_800_000_000, 0)
+	client, addr := netip.MustParseAddr("10.20.0.7"), netip.MustParseAddr("192.0.2.1")
+	var g given
+	g.add(client, "mqtt.example", []netip.Addr{addr}, start)
+	g.add(client, "mqtt.example", []netip.Addr{addr}, start.Add(givenAge-1))
+	if got := g.names(client, addr, start.Add(givenAge+1)); len(got) != 1 {
+		t.Errorf("an address that was given again is forgotten: %q", got)
+	}
+}
+
+func TestGivenIsBounded(t *testing.T) {
+	start := time.Unix(1_800_000_000, 0)
+	at := func(i int) time.Time { return start.Add(time.Duration(i) * time.Millisecond) }
+	client := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 20, byte(i >> 8), byte(i)}) }
+	addr := netip.MustParseAddr("192.0.2.1")
+	name := func(i int) string { return fmt.Sprintf("n%d.example", i) }
+
+	var g given
+	const more = 10
+	for i := range maxGivenClients + more {
+		g.add(client(i), "mqtt.example", []netip.Addr{addr}, at(i))
+	}
+	if n := len(g.clients); n != maxGivenClients {
+		t.Errorf("%d clients are remembered, want %d", n, maxGivenClients)
+	}
+	for i := range maxGivenClients + more {
+		if got := len(g.names(client(i), addr, start)) == 1; got != (i >= more) {
+			t.Errorf("client %d of %d: remembered %v", i, maxGivenClients+more, got)
+		}
+	}
+
+	last := client(maxGivenClients)
+	for i := range maxGivenPairs + more {
+		g.add(last, name(i), []netip.Addr{addr}, at(maxGivenClients+more+i))
+	}
+	if n := len(g.clients[last].pairs); n != maxGivenPairs {
+		t.Errorf("%d pairs are remembered, want %d", n, maxGivenPairs)
+	}
+	names := g.names(last, addr, start)
+	for i := range maxGivenPairs + more {
+		if got := slices.Contains(names, name(i)); got != (i >= more) {
+			t.Errorf("name %d of %d: remembered %v", i, maxGivenPairs+more, got)
+		}
+	}
+}

@@ -1,0 +1,115 @@
+package resolver
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"tillgate/policy"
+)
+
+const (
+	// serverUDPSize is the largest reply by UDP, and what we say that we take. It
+	// fits every link without fragments (DNS flag day 2020).
+	serverUDPSize = 1232
+	// minUDPSize is what a client takes that says nothing (RFC 1035 §4.2.1), or
+	// that says less (RFC 6891 §6.2.3).
+	minUDPSize = dns.MinMsgSize
+)
+
+// query is one question of one client, and the way back to it.
+type query struct {
+	req     *dns.Msg
+	fault   fault
+	client  netip.Addr
+	local   netip.Addr // that was asked
+	ifindex int        // that it came in by; 0: not known
+	proto   policy.Proto
+	at      time.Time // when it was read
+
+	name  string // canonical, or as it came where it is no host name
+	qtype uint16
+
+	class    *policy.Class
+	decision policy.Decision
+
+	// send takes the packed reply, or nil for silence; it is called once.
+	send func([]byte)
+}
+
+// fault is how a query breaks the protocol.
+type fault uint8
+
+const (
+	sound   fault = iota
+	ignored       // not a query at all: any answer could start a loop
+	formErr       // RFC 1035 §4.1.1
+	notImpl       // an opcode or class that is not served
+	badVers       // RFC 6891 §6.1.3
+)
+
+var faultRcodes = [...]int{formErr: dns.RcodeFormatError, notImpl: dns.RcodeNotImplemented, badVers: dns.RcodeBadVers}
+
+// headerSize is that of a DNS message (RFC 1035 §4.1.1).
+const headerSize = 12
+
+// parse unpacks a message and judges its form. Of one that can't be unpacked it
+// returns the header.
+func parse(wire []byte) (*dns.Msg, fault) {
+	m := new(dns.Msg)
+	if len(wire) < headerSize {
+		return m, ignored
+	}
+	if err := m.Unpack(wire); err != nil {
+		*m = dns.Msg{}
+		if m.Unpack(wire[:headerSize]) != nil || m.Response {
+			return m, ignored
+		}
+		return m, formErr
+	}
+	return m, judge(m)
+}
+
+// judge looks at the form of a message that could be unpacked.
+func judge(m *dns.Msg) fault {
+	switch {
+	case m.Response:
+		return ignored
+	case m.Opcode != dns.OpcodeQuery:
+		return notImpl
+	case len(m.Question) != 1, len(m.Answer) != 0, len(m.Ns) != 0, m.Truncated:
+		return formErr
+	}
+	opts := 0
+	for _, rr := range m.Extra {
+		if o, ok := rr.(*dns.OPT); ok {
+			opts++
+			if o.Hdr.Name != "." {
+				return formErr // RFC 6891 §6.1.2
+			}
+		}
+	}
+	if opts > 1 {
+		return formErr // RFC 6891 §6.1.1
+	}
+	if o := m.IsEdns0(); o != nil && o.Version() != 0 {
+		return badVers
+	}
+	if m.Question[0].Qclass != dns.ClassINET {
+		return notImpl
+	}
+	return sound
+}
+
+// limit is the largest reply that the query may get, in bytes.
+func (q *query) limit() int {
+	if q.proto == policy.TCP {
+		return dns.MaxMsgSize
+	}
+	o := q.req.IsEdns0()
+	if o == nil {
+		return minUDPSize
+	}
+	return min(max(int(o.UDPSize()), minUDPSize), serverUDPSize)
+}

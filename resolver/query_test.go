@@ -1,0 +1,60 @@
+package resolver
+
+import (
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"tillgate/policy"
+)
+
+// FuzzQuery sends any bytes to the whole way of a query. What comes back must be a
+// reply to them, within the size that they allow.
+func FuzzQuery(f *testing.F) {
+	for _, m := range []*dns.Msg{
+		queryFor(known, dns.TypeA),
+		queryFor("example.com", dns.TypeHTTPS, func(m *dns.Msg) { m.IsEdns0().SetDo() }),
+		queryFor(".", dns.TypeNS, func(m *dns.Msg) { m.Extra = nil }),
+		queryFor("tillgate.internal", dns.TypeAAAA, func(m *dns.Msg) { m.IsEdns0().SetVersion(1) }),
+		queryFor(`a\000b.example`, dns.TypeANY, func(m *dns.Msg) { m.Question = append(m.Question, m.Question[0]) }),
+	} {
+		wire, err := m.Pack()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(wire, false)
+		f.Add(wire[:len(wire)-3], true)
+	}
+	b := newBench(f)
+	b.up = func(name string, qtype uint16) (*dns.Msg, error) {
+		return reply(name, qtype, 60, "192.0.9.1", "2a00::1"), nil
+	}
+	f.Fuzz(func(t *testing.T, wire []byte, tcp bool) {
+		b.t = t
+		b.records.all, b.asked = nil, nil
+		proto := policy.UDP
+		if tcp {
+			proto = policy.TCP
+		}
+		m := b.exchange(till, proto, wire)
+		if len(b.records.all) != 1 {
+			t.Fatalf("%d records of one query", len(b.records.all))
+		}
+		if m == nil {
+			return
+		}
+		if !m.Response || m.Id != uint16(wire[0])<<8|uint16(wire[1]) {
+			t.Fatalf("no reply to the query: %v", m)
+		}
+		req := new(dns.Msg)
+		if req.Unpack(wire) != nil {
+			return
+		}
+		if (m.IsEdns0() != nil) != (req.IsEdns0() != nil) {
+			t.Fatalf("OPT in the reply: %v, in the query: %v", m.IsEdns0(), req.IsEdns0())
+		}
+		if len(m.Question) != len(req.Question) {
+			t.Fatalf("question %v of %v", m.Question, req.Question)
+		}
+	})
+}

@@ -1,0 +1,106 @@
+package resolver
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/miekg/dns"
+
+	"tillgate/policy"
+)
+
+// boxName is the box's own, under the top-level name that is reserved for private
+// use (ICANN board resolution 2024.07.29.06).
+const boxName = "tillgate.internal"
+
+// specialNames are answered here, whatever the policy says: asked of the Internet
+// they would leak, or lead around the box.
+var specialNames = map[string]struct {
+	answer func(r *Resolver, q *query, apex bool) (*dns.Msg, outcome)
+	source string
+}{
+	boxName:         {(*Resolver).ownAddress, ""},
+	"localhost":     {(*Resolver).loopback, ""},
+	"resolver.arpa": {(*Resolver).nothing, "RFC 9462 §6.4"}, // no designated resolvers: clients would upgrade past us
+	"home.arpa":     {(*Resolver).emptyZone, "RFC 8375"},
+	"local":         {(*Resolver).emptyZone, "RFC 6762"},
+	"onion":         {(*Resolver).emptyZone, "RFC 7686"},
+	"alt":           {(*Resolver).emptyZone, "RFC 9476"},
+	"invalid":       {(*Resolver).emptyZone, "RFC 6761"},
+	"test":          {(*Resolver).emptyZone, "RFC 6761"},
+}
+
+// special answers q if its name is a special-use one or below one.
+func (r *Resolver) special(q *query) (*dns.Msg, outcome, bool) {
+	for n := q.name; n != ""; {
+		if s, ok := specialNames[n]; ok {
+			m, o := s.answer(r, q, n == q.name)
+			if o.verdict == policy.Deny {
+				r.stats.denied.Add(1)
+				o.detail = "special-use name, " + s.source
+			}
+			return m, o, true
+		}
+		_, n, _ = strings.Cut(n, ".")
+	}
+	return nil, outcome{}, false
+}
+
+// emptyZone is a zone with nothing in it: NODATA at its top, NXDOMAIN below.
+func (r *Resolver) emptyZone(q *query, apex bool) (*dns.Msg, outcome) {
+	d := policy.Decision{Reason: policy.NotDocumented, Above: apex}
+	return q.denial(d), outcome{reason: d.Reason}
+}
+
+// nothing has no records at any name.
+func (r *Resolver) nothing(q *query, _ bool) (*dns.Msg, outcome) {
+	return r.emptyZone(q, true)
+}
+
+// loopback answers for localhost (RFC 6761 §6.3).
+func (r *Resolver) loopback(q *query, _ bool) (*dns.Msg, outcome) {
+	switch q.qtype {
+	case dns.TypeA:
+		return q.own(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+	case dns.TypeAAAA:
+		return q.own(netip.IPv6Loopback())
+	}
+	return q.own(netip.Addr{})
+}
+
+// ownAddress answers for the box: with the address that was asked, or for the other
+// family with one of the same interface.
+func (r *Resolver) ownAddress(q *query, apex bool) (*dns.Msg, outcome) {
+	if !apex {
+		return r.emptyZone(q, false)
+	}
+	switch q.qtype {
+	case dns.TypeA, dns.TypeAAAA:
+		return q.own(r.ifaces.address(q.local, q.ifindex, q.qtype == dns.TypeA))
+	}
+	return q.own(netip.Addr{})
+}
+
+// own is the answer of a name of the box itself: addr, or NODATA if it has none.
+func (q *query) own(addr netip.Addr) (*dns.Msg, outcome) {
+	o := outcome{verdict: policy.Allow, reason: policy.LocalService}
+	if !addr.IsValid() {
+		return q.empty(), o
+	}
+	m := q.reply(dns.RcodeSuccess)
+	m.Answer = []dns.RR{addressRecord(q.req.Question[0].Name, addr, localTTL)}
+	o.answers = []netip.Addr{addr}
+	return m, o
+}
+
+// addressRecord is an A or AAAA record.
+func addressRecord(owner string, addr netip.Addr, ttl uint32) dns.RR {
+	h := dns.RR_Header{Name: owner, Class: dns.ClassINET, Ttl: ttl}
+	if addr.Is4() {
+		h.Rrtype = dns.TypeA
+		return &dns.A{Hdr: h, A: net.IP(addr.AsSlice())}
+	}
+	h.Rrtype = dns.TypeAAAA
+	return &dns.AAAA{Hdr: h, AAAA: net.IP(addr.AsSlice())}
+}

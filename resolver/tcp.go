@@ -1,0 +1,213 @@
+package resolver
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"tillgate/decision"
+	"tillgate/policy"
+)
+
+// DNS by TCP (RFC 7766). The loop is ours, since miekg's server sets no deadline on
+// writes: a client that does not read would hold a goroutine for ever.
+
+const (
+	// maxTCP and maxTCPClient are how many connections are open in all and from one
+	// client; a further one is closed at once.
+	maxTCP       = 256
+	maxTCPClient = 16
+	// maxPipelined is how many queries of a connection may wait for the upstream;
+	// then no more is read from it (RFC 7766 §6.2.1.1).
+	maxPipelined = 32
+	// tcpIdle is how long a connection may stand without a whole query
+	// (RFC 7766 §6.2.3), tcpWrite how long a reply may take to get away.
+	tcpIdle  = 10 * time.Second
+	tcpWrite = 2 * time.Second
+)
+
+// tcpConns are all open connections. The zero value is ready.
+type tcpConns struct {
+	mu     sync.Mutex
+	open   map[*tcpConn]struct{}
+	client map[netip.Addr]int
+	closed bool
+}
+
+// tcpConn is one connection of a client.
+type tcpConn struct {
+	*net.TCPConn
+	client, local netip.Addr
+	ifindex       int
+	slots         chan struct{} // one for each query that is not answered yet
+
+	mu sync.Mutex // held while a reply is written
+}
+
+// add takes a connection in, or says that there are too many.
+func (t *tcpConns) add(c *tcpConn) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed || len(t.open) >= maxTCP || t.client[c.client] >= maxTCPClient {
+		return false
+	}
+	if t.open == nil {
+		t.open = make(map[*tcpConn]struct{})
+		t.client = make(map[netip.Addr]int)
+	}
+	t.open[c] = struct{}{}
+	t.client[c.client]++
+	return true
+}
+
+func (t *tcpConns) remove(c *tcpConn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.open, c)
+	if t.client[c.client]--; t.client[c.client] == 0 {
+		delete(t.client, c.client)
+	}
+}
+
+// close ends the reading of all connections: what was asked is still answered.
+func (t *tcpConns) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	for c := range t.open {
+		c.CloseRead()
+	}
+}
+
+// acceptTCP serves a listener until it is closed, and its connections to their end.
+func (r *Resolver) acceptTCP(ctx context.Context, l *net.TCPListener) error {
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	for {
+		conn, err := l.AcceptTCP()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			if isExhausted(err) {
+				r.deps.Log.Error("a DNS connection could not be accepted", "err", err)
+				select {
+				case <-ctx.Done():
+					return nil
+				case <-time.After(time.Second):
+					continue
+				}
+			}
+			return fmt.Errorf("accepting DNS connections at %v: %w", l.Addr(), err)
+		}
+		c := &tcpConn{
+			TCPConn: conn,
+			client:  conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap().WithZone(""),
+			local:   conn.LocalAddr().(*net.TCPAddr).AddrPort().Addr().Unmap().WithZone(""),
+			ifindex: incomingInterface(conn),
+			slots:   make(chan struct{}, maxPipelined),
+		}
+		if !r.conns.add(c) {
+			r.refuseTCP(c)
+			continue
+		}
+		conns.Go(func() { r.readTCP(c) })
+	}
+}
+
+// isExhausted reports whether a connection was not accepted for want of descriptors or
+// memory: both come back.
+func isExhausted(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
+		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
+}
+
+// refuseTCP closes a connection that is one too many.
+func (r *Resolver) refuseTCP(c *tcpConn) {
+	c.Close()
+	r.stats.dropped.Add(1)
+	rec := decision.Record{Plane: policy.DNS, Reason: policy.LimitReached, Client: c.client, Proto: policy.TCP}
+	if r.deps.Records.Repeat(rec.Key()) {
+		return
+	}
+	if class := r.deps.Policy().Class(c.client, r.ifaces.name(c.ifindex)); class != nil {
+		rec.Class = class.Name
+	}
+	rec.Detail = fmt.Sprintf("more than %d DNS connections, or %d of one client", maxTCP, maxTCPClient)
+	r.deps.Records.Record(rec)
+}
+
+// readTCP serves a connection. Replies go out as they come, not in the order of the
+// queries (RFC 7766 §6.2.1.1).
+func (r *Resolver) readTCP(c *tcpConn) {
+	defer r.conns.remove(c)
+	defer c.Close()
+	defer c.drain()
+	for {
+		wire, err := c.message()
+		if err != nil {
+			return
+		}
+		q := &query{
+			client:  c.client,
+			local:   c.local,
+			ifindex: c.ifindex,
+			proto:   policy.TCP,
+			at:      r.deps.Now(),
+		}
+		q.req, q.fault = parse(wire)
+		q.send = func(reply []byte) {
+			if err := c.write(reply); err != nil {
+				r.stats.unsent.Add(1)
+			}
+			<-c.slots
+		}
+		c.slots <- struct{}{}
+		r.serve(q)
+	}
+}
+
+// message reads one query.
+func (c *tcpConn) message() ([]byte, error) {
+	c.SetReadDeadline(time.Now().Add(tcpIdle))
+	var length [2]byte
+	if _, err := io.ReadFull(c, length[:]); err != nil {
+		return nil, err
+	}
+	wire := make([]byte, binary.BigEndian.Uint16(length[:]))
+	_, err := io.ReadFull(c, wire)
+	return wire, err
+}
+
+// write sends a reply; nil, which is silence by UDP, ends the connection.
+func (c *tcpConn) write(reply []byte) error {
+	if reply == nil {
+		return c.CloseRead()
+	}
+	framed := make([]byte, 2, 2+len(reply))
+	binary.BigEndian.PutUint16(framed, uint16(len(reply)))
+	framed = append(framed, reply...) // one write: one segment
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.SetWriteDeadline(time.Now().Add(tcpWrite))
+	_, err := c.Write(framed)
+	if err != nil {
+		c.CloseRead()
+	}
+	return err
+}
+
+// drain waits for the replies that are still to come. Each does: the upstream's
+// timeout bounds it.
+func (c *tcpConn) drain() {
+	for range maxPipelined {
+		c.slots <- struct{}{}
+	}
+}

@@ -1,0 +1,54 @@
+package resolver
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"tillgate/policy"
+)
+
+// maxQuery is the longest query that is read by UDP, in bytes. What is longer is cut
+// by the kernel, and malformed.
+const maxQuery = 4096
+
+// udpBuffer is what the kernel may keep for a socket while nobody reads, in bytes:
+// the queries of a store in which everything starts at once.
+const udpBuffer = 1 << 20
+
+// readUDP serves a socket until its read deadline, which is set when the box stops.
+// Several goroutines may read one socket.
+func (r *Resolver) readUDP(conn *net.UDPConn) error {
+	wire := make([]byte, maxQuery)
+	oob := make([]byte, unix.CmsgSpace(unix.SizeofInet6Pktinfo))
+	for {
+		n, oobn, _, from, err := conn.ReadMsgUDPAddrPort(wire, oob)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("reading DNS queries at %v: %w", conn.LocalAddr(), err)
+		}
+		local, ifindex := packetInfo(oob[:oobn])
+		q := &query{
+			client:  from.Addr().WithZone(""),
+			local:   local,
+			ifindex: ifindex,
+			proto:   policy.UDP,
+			at:      r.deps.Now(),
+		}
+		q.req, q.fault = parse(wire[:n])
+		q.send = func(reply []byte) {
+			if reply == nil {
+				return
+			}
+			if _, _, err := conn.WriteMsgUDPAddrPort(reply, sourceInfo(local, ifindex), from); err != nil {
+				r.stats.unsent.Add(1)
+			}
+		}
+		r.serve(q)
+	}
+}
