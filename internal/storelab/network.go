@@ -57,14 +57,16 @@ func networkOf(name string) (network, error) {
 
 // wire lays the line to the Internet and brings every network up to the box.
 func (s *Store) wire(box, internet *Host) error {
+	internet.Addr4, internet.Addr6 = at(line4, router).Addr(), at(line6, router).Addr()
+	box.Addr4, box.Addr6 = at(line4, router+1).Addr(), at(line6, router+1).Addr()
 	err := errors.Join(
 		cable(box, "wan", internet, "line"),
 		internet.address("line", at(line4, router), at(line6, router)),
 		box.address("wan", at(line4, router+1), at(line6, router+1)),
-		box.route(at(line4, router).Addr(), at(line6, router).Addr()),
+		box.route(internet.Addr4, internet.Addr6),
 		// The way back to the terminals is there: it is the box alone that
 		// keeps them from the Internet.
-		internet.route(at(line4, router+1).Addr(), at(line6, router+1).Addr()),
+		internet.route(box.Addr4, box.Addr6),
 	)
 	for _, n := range networks {
 		if err != nil {
@@ -77,8 +79,6 @@ func (s *Store) wire(box, internet *Host) error {
 				at(n.net4, router).Addr(), at(n.net6, router).Addr()), 0o644),
 		)
 	}
-	// The line is what the box's own addresses are by default.
-	box.Addr4, box.Addr6 = at(line4, router+1).Addr(), at(line6, router+1).Addr()
 	return errors.Join(err, internet.settle(), box.settle(), s.ground.settle())
 }
 
@@ -126,6 +126,7 @@ func (s *Store) terminal(name string) (*Terminal, error) {
 		return nil, err
 	}
 	h.resolvConf = s.resolvConf(n)
+	h.Addr4, h.Addr6 = at(n.net4, firstTerminal+i).Addr(), at(n.net6, firstTerminal+i).Addr()
 	term := &Terminal{Host: h, Box4: at(n.net4, router).Addr(), Box6: at(n.net6, router).Addr()}
 	return term, errors.Join(
 		s.plug(h, n, "eth0", h.Name, firstTerminal+i),
@@ -135,9 +136,8 @@ func (s *Store) terminal(name string) (*Terminal, error) {
 	)
 }
 
-// address gives a device its addresses, which are then the host's.
+// address gives a device its addresses.
 func (h *Host) address(device string, a4, a6 netip.Prefix) error {
-	h.Addr4, h.Addr6 = a4.Addr(), a6.Addr()
 	return h.ip("addr add "+a4.String()+" dev "+device, "addr add "+a6.String()+" dev "+device)
 }
 

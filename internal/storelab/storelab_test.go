@@ -156,6 +156,16 @@ func TestBox(t *testing.T) {
 	}
 }
 
+func TestTerminalsAreBounded(t *testing.T) {
+	s := &Store{taken: map[string]int{"pos": maxTerminals}}
+	if _, err := s.terminal("pos"); err == nil || err.Error() != "pos has 200 terminals already" {
+		t.Errorf("the error is %v", err)
+	}
+	if _, err := s.terminal("attic"); err == nil || err.Error() != `the store has no network "attic"` {
+		t.Errorf("the error is %v", err)
+	}
+}
+
 func TestTerminalAsksTheBoxByDefault(t *testing.T) {
 	s := New(t, Config{})
 	till := s.Terminal(t, "pc")
