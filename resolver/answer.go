@@ -17,7 +17,7 @@ import (
 func (r *Resolver) serve(q *query) {
 	r.stats.queries.Add(1)
 	set := r.deps.Policy()
-	q.class = set.Class(q.client, r.ifaces.name(q.ifindex))
+	q.class = set.Class(q.client, r.ifaces.Name(q.ifindex))
 	switch {
 	case q.fault == ignored:
 		r.drop(q, policy.Malformed)
@@ -46,7 +46,7 @@ func (r *Resolver) serve(q *query) {
 		q.decision = set.Decide(policy.Request{
 			Plane:     policy.DNS,
 			Client:    q.client,
-			Interface: r.ifaces.name(q.ifindex),
+			Interface: r.ifaces.Name(q.ifindex),
 			Name:      q.name,
 			Now:       r.deps.Clock.Trusted(),
 		})
@@ -92,6 +92,7 @@ func (r *Resolver) give(q *query, got cached) {
 		return
 	}
 
+	r.given.add(q.client, q.name, addrs, q.at)
 	m := q.reply(a.rcode)
 	a.write(m, addrs, got.ttl)
 	if len(addrs) == 0 && q.qtype != dns.TypeCNAME && a.soa == nil {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"tillgate/internal/pktinfo"
 )
 
 // Listen binds every address of the configuration, for UDP and TCP. If one can't be
@@ -54,7 +56,7 @@ func (r *Resolver) bind(ctx context.Context, family, host, port string) (string,
 	if addr, err := netip.ParseAddr(host); err == nil && addr.IsUnspecified() {
 		host = ""
 	}
-	lc := net.ListenConfig{Control: askPacketInfo}
+	lc := net.ListenConfig{Control: pktinfo.Ask}
 	pc, err := lc.ListenPacket(ctx, "udp"+family, net.JoinHostPort(host, port))
 	if err != nil {
 		if family == "6" && host == "" && errors.Is(err, syscall.EAFNOSUPPORT) {
@@ -67,7 +69,7 @@ func (r *Resolver) bind(ctx context.Context, family, host, port string) (string,
 	r.udp = append(r.udp, conn)
 
 	port = fmt.Sprint(conn.LocalAddr().(*net.UDPAddr).Port)
-	lc = net.ListenConfig{Control: askPacketInfo}
+	lc = net.ListenConfig{Control: pktinfo.Ask}
 	l, err := lc.Listen(ctx, "tcp"+family, net.JoinHostPort(host, port))
 	if err != nil {
 		return port, err

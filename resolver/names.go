@@ -96,3 +96,10 @@ func (g *given) names(client, addr netip.Addr, now time.Time) []string {
 	slices.Sort(names)
 	return names
 }
+
+// NamesOf returns the names for which this client was given this address in the last
+// hours, in alphabetical order: at most a few hundred, the latest. It tells what a
+// connection is for that says no name itself.
+func (r *Resolver) NamesOf(client, addr netip.Addr) []string {
+	return r.given.names(client, addr, r.deps.Now())
+}

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/miekg/dns"
 )
 
 func TestGiven(t *testing.T) {
@@ -89,6 +91,48 @@ func TestGivenIsBounded(t *testing.T) {
 	for i := range maxGivenPairs + more {
 		if got := slices.Contains(names, name(i)); got != (i >= more) {
 			t.Errorf("name %d of %d: remembered %v", i, maxGivenPairs+more, got)
+		}
+	}
+}
+
+// What a client was told is what NamesOf tells of it, from the cache or not; not what
+// was kept from it.
+func TestNamesOf(t *testing.T) {
+	b := newBench(t)
+	b.up = func(name string, qtype uint16) (*dns.Msg, error) {
+		if name == "many.shop.example" {
+			return reply(name, qtype, 300, "192.168.9.9", "8.8.0.1"), nil
+		}
+		return reply(name, qtype, 300, "8.8.0.1", "2a00:1450::1"), nil
+	}
+	for _, q := range []struct {
+		client, name string
+		qtype        uint16
+	}{
+		{till, known, dns.TypeA},
+		{till, known, dns.TypeA}, // from the cache
+		{till, strings.ToUpper(known), dns.TypeAAAA},
+		{till, "many.shop.example", dns.TypeA},
+		{lab, "observed.example", dns.TypeA},
+		{till, "denied.example", dns.TypeA},
+		{lab, known, dns.TypeHTTPS},
+	} {
+		b.query(q.client, queryFor(q.name, q.qtype))
+	}
+	for _, tt := range []struct {
+		client, addr string
+		want         []string
+	}{
+		{till, "8.8.0.1", []string{known, "many.shop.example"}},
+		{till, "2a00:1450::1", []string{known}},
+		{till, "192.168.9.9", nil},
+		{lab, "8.8.0.1", []string{"observed.example"}},
+		{lab, "2a00:1450::1", nil},
+		{office, "8.8.0.1", nil},
+	} {
+		got := b.NamesOf(netip.MustParseAddr(tt.client), netip.MustParseAddr(tt.addr))
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s at %s (-want +got):\n%s", tt.client, tt.addr, diff)
 		}
 	}
 }

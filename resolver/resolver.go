@@ -31,6 +31,7 @@ import (
 
 	"tillgate/decision"
 	"tillgate/internal/clock"
+	"tillgate/internal/pktinfo"
 	"tillgate/policy"
 )
 
@@ -89,7 +90,8 @@ type Resolver struct {
 	ask      func(context.Context, string, uint16) (*dns.Msg, error) // the upstream's exchange
 	cache    *cache
 	rate     *limiter
-	ifaces   interfaces
+	ifaces   pktinfo.Interfaces
+	given    given
 
 	udp   []*net.UDPConn
 	tcp   []*net.TCPListener

@@ -77,7 +77,7 @@ func (r *Resolver) ownAddress(q *query, apex bool) (*dns.Msg, outcome) {
 	}
 	switch q.qtype {
 	case dns.TypeA, dns.TypeAAAA:
-		return q.own(r.ifaces.address(q.local, q.ifindex, q.qtype == dns.TypeA))
+		return q.own(r.ifaces.Address(q.local, q.ifindex, q.qtype == dns.TypeA))
 	}
 	return q.own(netip.Addr{})
 }

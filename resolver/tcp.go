@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"tillgate/decision"
+	"tillgate/internal/pktinfo"
 	"tillgate/policy"
 )
 
@@ -111,7 +112,7 @@ func (r *Resolver) acceptTCP(ctx context.Context, l *net.TCPListener) error {
 			TCPConn: conn,
 			client:  conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap().WithZone(""),
 			local:   conn.LocalAddr().(*net.TCPAddr).AddrPort().Addr().Unmap().WithZone(""),
-			ifindex: incomingInterface(conn),
+			ifindex: pktinfo.Incoming(conn),
 			slots:   make(chan struct{}, maxPipelined),
 		}
 		if !r.conns.add(c) {
@@ -137,7 +138,7 @@ func (r *Resolver) refuseTCP(c *tcpConn) {
 	if r.deps.Records.Repeat(rec.Key()) {
 		return
 	}
-	if class := r.deps.Policy().Class(c.client, r.ifaces.name(c.ifindex)); class != nil {
+	if class := r.deps.Policy().Class(c.client, r.ifaces.Name(c.ifindex)); class != nil {
 		rec.Class = class.Name
 	}
 	rec.Detail = fmt.Sprintf("more than %d DNS connections, or %d of one client", maxTCP, maxTCPClient)

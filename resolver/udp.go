@@ -6,8 +6,7 @@ import (
 	"net"
 	"os"
 
-	"golang.org/x/sys/unix"
-
+	"tillgate/internal/pktinfo"
 	"tillgate/policy"
 )
 
@@ -23,7 +22,7 @@ const udpBuffer = 1 << 20
 // Several goroutines may read one socket.
 func (r *Resolver) readUDP(conn *net.UDPConn) error {
 	wire := make([]byte, maxQuery)
-	oob := make([]byte, unix.CmsgSpace(unix.SizeofInet6Pktinfo))
+	oob := make([]byte, pktinfo.Size)
 	for {
 		n, oobn, _, from, err := conn.ReadMsgUDPAddrPort(wire, oob)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -32,7 +31,7 @@ func (r *Resolver) readUDP(conn *net.UDPConn) error {
 		if err != nil {
 			return fmt.Errorf("reading DNS queries at %v: %w", conn.LocalAddr(), err)
 		}
-		local, ifindex := packetInfo(oob[:oobn])
+		local, ifindex := pktinfo.Read(oob[:oobn])
 		q := &query{
 			client:  from.Addr().WithZone(""),
 			local:   local,
@@ -45,7 +44,7 @@ func (r *Resolver) readUDP(conn *net.UDPConn) error {
 			if reply == nil {
 				return
 			}
-			if _, _, err := conn.WriteMsgUDPAddrPort(reply, sourceInfo(local, ifindex), from); err != nil {
+			if _, _, err := conn.WriteMsgUDPAddrPort(reply, pktinfo.Source(local, ifindex), from); err != nil {
 				r.stats.unsent.Add(1)
 			}
 		}

@@ -24,11 +24,12 @@ import (
 var arrows = map[string]string{
 	"policy": `internal/strictyaml
 		github.com/fsnotify/fsnotify golang.org/x/net`,
-	"decision":       `policy github.com/klauspost/compress`,
-	"internal/clock": ``,
-	"resolver": `policy decision internal/clock
+	"decision":         `policy github.com/klauspost/compress`,
+	"internal/clock":   ``,
+	"internal/pktinfo": `golang.org/x/sys`,
+	"resolver": `policy decision internal/clock internal/pktinfo
 		github.com/miekg/dns github.com/google/renameio/v2 golang.org/x/sync golang.org/x/sys`,
-	"proxy":   `policy decision`,
+	"proxy":   `policy decision internal/pktinfo golang.org/x/sync golang.org/x/sys`,
 	"console": `policy decision`,
 	"cmd/tillgate": `policy decision internal/clock internal/strictyaml resolver proxy console
 		github.com/spf13/cobra github.com/coreos/go-systemd/v22
