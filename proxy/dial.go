@@ -20,13 +20,7 @@ const (
 	attemptDelay = 250 * time.Millisecond
 	// maxAddresses is how many of a name's addresses are tried.
 	maxAddresses = 8
-	// keepAliveIdle is how long a connection is silent before it is probed, on both
-	// sides: a handheld's radio is not to be woken more often than that.
-	keepAliveIdle = 120 * time.Second
 )
-
-// keepAlive gives a silent peer four minutes in all.
-var keepAlive = net.KeepAliveConfig{Enable: true, Idle: keepAliveIdle, Interval: 30 * time.Second, Count: 4}
 
 // A dialFault is why no connection came about.
 type dialFault uint8
