@@ -216,19 +216,23 @@ func (j *Journal) Record(r Record) {
 // k.Name may point into a buffer that is used again. Repeat allocates nothing.
 func (j *Journal) Repeat(k Key) bool { return j.repeats.repeat(k, j.cfg.Now()) }
 
-// emit gives r its seq and puts it where it waits for the disk, or drops and
-// counts it, and tells it to those who follow.
+// emit is put with the lock.
 func (j *Journal) emit(r Record) {
-	r.Time, r.Until = r.Time.Round(0).UTC(), r.Until.Round(0).UTC() // a record has no monotonic clock
-	r.Boot = j.cfg.Boot
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.put(r)
+}
+
+// put gives r its seq, lets it wait for the disk, or drops and counts it, and
+// tells it to those who follow.
+func (j *Journal) put(r Record) {
 	if j.closed {
 		j.stats.Dropped += r.attempts()
 		return
 	}
 	j.seq++
-	r.Seq = j.seq
+	r.Seq, r.Boot = j.seq, j.cfg.Boot
+	r.Time, r.Until = r.Time.Round(0).UTC(), r.Until.Round(0).UTC() // a record has no monotonic clock
 	if end := r.end(); !r.UntrustedTime && end.After(j.to) {
 		j.to = end
 	}

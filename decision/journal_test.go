@@ -180,7 +180,7 @@ func TestOpenErrors(t *testing.T) {
 // The time of a record is believed, or marked.
 func TestUntrustedTime(t *testing.T) {
 	coarse := false
-	j := mustOpen(t, Config{Dir: t.TempDir(), Coarse: func() bool { return coarse }}, realDisk(), defaults())
+	j := mustOpen(t, Config{Dir: t.TempDir(), Coarse: func() bool { return coarse }}, quickDisk(), defaults())
 	j.Record(event("woke up"))
 	coarse = true
 	j.Record(event("asked"))
@@ -203,7 +203,7 @@ func TestUntrustedTime(t *testing.T) {
 // No record makes a line that is too long to be read back.
 func TestCut(t *testing.T) {
 	dir := t.TempDir()
-	j := mustOpen(t, Config{Dir: dir}, realDisk(), defaults())
+	j := mustOpen(t, Config{Dir: dir}, quickDisk(), defaults())
 	long := strings.Repeat("\xff", 70000)
 	r := full()
 	r.Event, r.Class, r.Name, r.Qtype, r.Rcode = Event(long), long, long, long, long

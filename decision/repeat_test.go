@@ -36,7 +36,7 @@ func pendingRecords(t interface{ Fatal(...any) }, j *Journal) []Record {
 func TestRepeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		j := mustOpen(t, Config{Dir: dir}, realDisk(), defaults())
+		j := mustOpen(t, Config{Dir: dir}, quickDisk(), defaults())
 		stop := serve(t, j)
 		r := denial("10.0.0.1", "x.example")
 		r.Class, r.Rule, r.Service, r.Row, r.Policy = "pos", "policy.yaml:3", "payxpert/emv", 1, "0123456789ab"
@@ -78,7 +78,7 @@ func TestRepeats(t *testing.T) {
 
 // Each field of a key tells records apart, and events are never counted.
 func TestRepeatKeys(t *testing.T) {
-	j := mustOpen(t, Config{Dir: t.TempDir()}, realDisk(), defaults())
+	j := mustOpen(t, Config{Dir: t.TempDir()}, quickDisk(), defaults())
 	base := Record{Plane: policy.DNS, Client: netip.MustParseAddr("10.0.0.1")}
 	all := []func(r *Record){
 		func(r *Record) {},
@@ -108,7 +108,7 @@ func TestRepeatKeys(t *testing.T) {
 
 // Repeat keeps nothing of the key: its name may be overwritten.
 func TestRepeatKeepsNoName(t *testing.T) {
-	j := mustOpen(t, Config{Dir: t.TempDir()}, realDisk(), defaults())
+	j := mustOpen(t, Config{Dir: t.TempDir()}, quickDisk(), defaults())
 	buf := []byte("x.example")
 	r := denial("10.0.0.1", string(buf))
 	k := r.Key()
@@ -131,7 +131,7 @@ func TestRepeatKeepsNoName(t *testing.T) {
 // A clock that is set back ends a window, and loses no count.
 func TestRepeatClockSetBack(t *testing.T) {
 	now := at("2026-11-22T10:00:00Z")
-	j := mustOpen(t, Config{Dir: t.TempDir(), Now: func() time.Time { return now }}, realDisk(), defaults())
+	j := mustOpen(t, Config{Dir: t.TempDir(), Now: func() time.Time { return now }}, quickDisk(), defaults())
 	r := denial("10.0.0.1", "x.example")
 	j.attempt(r)
 	j.attempt(r)
@@ -148,7 +148,7 @@ func TestRepeatClockSetBack(t *testing.T) {
 // some record.
 func TestRepeatOverflow(t *testing.T) {
 	now := at("2026-11-22T10:00:00Z")
-	j := mustOpen(t, Config{Dir: t.TempDir(), Now: func() time.Time { return now }}, realDisk(), limits{maxPending, segmentSize, 2, 3})
+	j := mustOpen(t, Config{Dir: t.TempDir(), Now: func() time.Time { return now }}, quickDisk(), limits{maxPending, segmentSize, 2, 3})
 	// IPv6 clients that are all in one shard.
 	var clients []string
 	first := j.repeats.shard(netip.MustParseAddr("fd00::1"))
@@ -195,7 +195,7 @@ func TestRepeatOverflow(t *testing.T) {
 // more windows than the bounds say.
 func TestRepeatBounds(t *testing.T) {
 	now := at("2026-11-22T10:00:00Z")
-	j := mustOpen(t, Config{Dir: t.TempDir(), Now: func() time.Time { return now }}, realDisk(), defaults())
+	j := mustOpen(t, Config{Dir: t.TempDir(), Now: func() time.Time { return now }}, quickDisk(), defaults())
 	for i := range 10000 {
 		j.attempt(denial("10.0.0.1", fmt.Sprint(i)))
 	}
@@ -229,7 +229,7 @@ func TestRepeatsLoseNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		now := at("2026-11-22T10:00:00Z")
 		windows, clients := rapid.IntRange(0, 4).Draw(t, "windows"), rapid.IntRange(0, 2).Draw(t, "clients")
-		j, err := open(Config{Dir: dir, Now: func() time.Time { return now }}, realDisk(), limits{maxPending, segmentSize, windows, clients})
+		j, err := open(Config{Dir: dir, Now: func() time.Time { return now }}, quickDisk(), limits{maxPending, segmentSize, windows, clients})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -284,7 +284,7 @@ func TestRepeatsLoseNothing(t *testing.T) {
 func BenchmarkRepeat(b *testing.B) {
 	for _, windows := range []int{1, 4096} {
 		b.Run(fmt.Sprint(windows), func(b *testing.B) {
-			j := mustOpen(b, Config{Dir: b.TempDir()}, realDisk(), defaults())
+			j := mustOpen(b, Config{Dir: b.TempDir()}, quickDisk(), defaults())
 			var keys []Key
 			for i := range windows {
 				r := denial(fmt.Sprintf("10.0.%d.%d", i%16, i%251), fmt.Sprintf("name-%d.some.example", i))
@@ -301,7 +301,7 @@ func BenchmarkRepeat(b *testing.B) {
 }
 
 func BenchmarkRecord(b *testing.B) {
-	j := mustOpen(b, Config{Dir: b.TempDir()}, realDisk(), defaults())
+	j := mustOpen(b, Config{Dir: b.TempDir()}, quickDisk(), defaults())
 	r := full()
 	r.Event, r.Time = EventClose, time.Time{}
 	b.ReportAllocs()

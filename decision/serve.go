@@ -1,6 +1,7 @@
 package decision
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ func (j *Journal) Serve(ctx context.Context) error {
 	wg.Wait()
 
 	j.repeats.close()
-	j.flush() // if this finds the disk well again, it has that to tell
+	j.flush() // if this finds the disk well again, that is one more record
 	j.mu.Lock()
 	j.closed = true
 	j.feed.close()
@@ -77,23 +78,12 @@ func (j *Journal) flush() error {
 	now, policyID := j.cfg.Now(), j.cfg.PolicyID()
 
 	j.mu.Lock()
-	n, to := len(j.pending), j.to
-	lines := append(make([]byte, 0, n+512), j.pending...)
-	lost := j.lost
-	j.lost = loss{}
-	var gap Record
-	if lost.records > 0 {
-		j.seq++
-		gap = lost.record()
-		gap.Seq, gap.Boot, gap.Policy = j.seq, j.cfg.Boot, policyID
-		lines = append(gap.AppendJSON(lines), '\n')
-	}
-	first, last := j.written+1, j.seq
+	lines := bytes.Clone(j.pending)
+	first, last, to := j.written+1, j.seq, j.to
 	j.mu.Unlock()
 	if len(lines) == 0 {
 		return nil
 	}
-
 	size, number := w.size, w.number
 	err := w.append(lines, first, now, to)
 	if w.number != number {
@@ -102,18 +92,19 @@ func (j *Journal) flush() error {
 	}
 
 	j.mu.Lock()
-	if err != nil {
-		j.lost.add(lost)
-	} else {
-		j.pending = append(j.pending[:0], j.pending[n:]...)
+	if err == nil {
+		j.pending = append(j.pending[:0], j.pending[len(lines):]...)
 		if cap(j.pending) > 2*earlyFlush && len(j.pending) < earlyFlush {
-			j.pending = append([]byte(nil), j.pending...) // it grew in an outage
+			j.pending = bytes.Clone(j.pending) // it grew in an outage
 		}
 		j.written, j.active, j.sealed = last, w.number, w.size
 		j.stats.Syncs++
 		j.stats.BytesWritten += uint64(w.size - size)
-		if lost.records > 0 {
-			j.feed.push(&gap, len(lines)-n)
+		if gap := j.lost.record(); gap.Count > 0 { // now there is room to say so
+			gap.Policy = policyID
+			j.lost = loss{}
+			j.put(gap)
+			signal(j.early)
 		}
 	}
 	change := j.trouble.written(err, now)

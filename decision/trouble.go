@@ -14,18 +14,6 @@ type loss struct {
 	since, until      time.Time
 }
 
-func (l *loss) add(later loss) {
-	if l.records == 0 {
-		*l = later
-		return
-	}
-	if later.records > 0 {
-		l.until = later.until
-	}
-	l.records += later.records
-	l.attempts += later.attempts
-}
-
 // record returns the gap record that stands for them.
 func (l *loss) record() Record {
 	return Record{Time: l.since, Plane: policy.System, Event: EventGap, Count: l.attempts, Until: l.until,
@@ -34,11 +22,13 @@ func (l *loss) record() Record {
 
 // lose counts a record that has no room. It is called with mu held.
 func (j *Journal) lose(r *Record) {
-	if !j.trouble.losing {
-		j.trouble.losing = true
+	if j.lost.records == 0 {
+		j.lost.since = r.Time
 		j.cfg.Log.Error("records are lost: the journal's memory is full", "waiting bytes", len(j.pending))
 	}
-	j.lost.add(loss{1, r.attempts(), r.Time, r.end()})
+	j.lost.records++
+	j.lost.attempts += r.attempts()
+	j.lost.until = r.end()
 	j.stats.Dropped += r.attempts()
 }
 
@@ -47,11 +37,10 @@ const youngest = 365 * 24 * time.Hour
 
 // trouble is what is wrong with the journal. It is guarded by [Journal.mu].
 type trouble struct {
-	fault  error // of the last write
-	since  time.Time
-	losing bool      // records, since the fault
-	tidy   error     // of the last tidying
-	young  time.Time // the last record that was deleted before it was 365 days old
+	fault error // of the last write
+	since time.Time
+	tidy  error     // of the last tidying
+	young time.Time // the last record that was deleted before it was 365 days old
 }
 
 // written takes the outcome of a write at now, and returns what is to be told if
@@ -62,7 +51,6 @@ func (t *trouble) written(err error, now time.Time) (change string) {
 		t.since = now
 		change = "the journal cannot be written; records wait in memory"
 	case err == nil && t.fault != nil:
-		t.losing = false
 		change = fmt.Sprintf("the journal is written again, after %v", now.Sub(t.since).Round(time.Second))
 	}
 	t.fault = err
