@@ -60,7 +60,6 @@ func (s *spawner) start(h *Host, cmd *exec.Cmd) error {
 
 // command is a program with its arguments, to be started on the host.
 func (h *Host) command(ctx context.Context, argv ...string) *exec.Cmd {
-	argv = h.dressed(argv...)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.WaitDelay = time.Second // a child of its own may hold the output open
 	return cmd
@@ -79,7 +78,7 @@ func (h *Host) dressed(argv ...string) []string {
 // returns its standard output. The error of a program that fails ends with its
 // standard error, and is an [*exec.ExitError].
 func (h *Host) Run(ctx context.Context, argv ...string) (string, error) {
-	return h.run(h.command(ctx, argv...))
+	return h.run(h.command(ctx, h.dressed(argv...)...))
 }
 
 func (h *Host) run(cmd *exec.Cmd) (string, error) {
@@ -111,7 +110,7 @@ type Process struct {
 // Start starts a program on the host, and does not wait for it.
 func (h *Host) Start(t TB, argv ...string) *Process {
 	t.Helper()
-	return h.start(t, h.command(context.Background(), argv...))
+	return h.start(t, h.command(context.Background(), h.dressed(argv...)...))
 }
 
 func (h *Host) start(t TB, cmd *exec.Cmd) *Process {
