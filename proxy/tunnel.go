@@ -1,0 +1,264 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// drainTimeout is how long a tunnel of which one side has no more to say may go
+// on without a byte from the other.
+const drainTimeout = time.Minute
+
+// keepAlive finds out within eight minutes that a silent peer is gone. It asks
+// no more often: each probe wakes a handheld that sleeps with its Wi-Fi on.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 2 * time.Minute, Interval: 2 * time.Minute, Count: 3}
+
+// A party is who ended a tunnel, as records name it.
+type party uint8
+
+const (
+	byNobody party = iota
+	byClient
+	byServer
+	byIdle   // nobody said anything for too long
+	byPolicy // the policy that is now in force denies it
+	byUntil  // the rule that allowed it has ended
+	byStop   // the box stops
+	byError  // something failed here
+)
+
+var parties = [...]string{"", "client", "server", "idle", "policy", "until", "stop", "error"}
+
+func (p party) String() string { return parties[p] }
+
+// A tunnelEnd is how a tunnel went.
+type tunnelEnd struct {
+	Up, Down uint64 // bytes that the server and the client were sent
+	Duration time.Duration
+	By       party  // that ended it; if both sides did, the one that was first
+	Why      string // what was wrong; empty where each side has said all that it had to say
+}
+
+// A cutError ends a tunnel from outside: it is the cause with which the context
+// of its run is cancelled. Any other cause is the box's stop.
+type cutError struct {
+	By  party
+	Why string
+}
+
+func (e *cutError) Error() string { return "cut by " + e.By.String() + ": " + e.Why }
+
+// A tunnel passes on what a client and a server say to each other, until both
+// have said that they have no more to say, one of them fails, nothing has been
+// said for too long, or its context ends. The bytes are not looked at.
+//
+// While nobody speaks a tunnel holds its two descriptors, the stacks of two
+// goroutines, and no buffer.
+//
+// A side that ends what it says (FIN) is passed on as that, and the other may
+// go on for a while: see [quiet]. A side that fails (RST) is passed on as a
+// reset, unless there are bytes that the other side has yet to receive: a reset
+// would throw them away, so a FIN follows them. A tunnel that is ended from here
+// is reset toward both.
+type tunnel struct {
+	client, server *net.TCPConn
+	up, down       stream
+	start          time.Time
+	last           atomic.Int64 // when a byte was last passed on, a Duration since start
+
+	mu     sync.Mutex
+	quiet  quiet
+	timer  *time.Timer
+	closed bool
+	broken party // whose connection took no more bytes
+	end    tunnelEnd
+}
+
+// newTunnel returns a tunnel that may be quiet for as long as idle. The server
+// is first sent what the client has said early, before the tunnel was there.
+func newTunnel(client, server *net.TCPConn, early []byte, idle time.Duration) *tunnel {
+	t := &tunnel{client: client, server: server}
+	t.quiet.idle, t.quiet.drain = idle, min(idle, drainTimeout)
+	t.up.src, t.up.dst, t.up.first, t.up.moved = client, server, early, t.moved
+	t.down.src, t.down.dst, t.down.moved = server, client, t.moved
+	return t
+}
+
+// run returns when the tunnel has ended and both connections are closed. It
+// expects no deadlines on them but old ones.
+func (t *tunnel) run(ctx context.Context) tunnelEnd {
+	t.start = time.Now()
+	for _, c := range []*net.TCPConn{t.client, t.server} {
+		// These fail on a closed connection only, which the streams will find.
+		// TCP_NODELAY is Go's default: what was sent at once is passed on at once.
+		c.SetDeadline(time.Time{})
+		c.SetKeepAliveConfig(keepAlive)
+	}
+	t.mu.Lock()
+	t.timer = time.AfterFunc(t.quiet.idle, t.check)
+	t.mu.Unlock()
+	unwatch := context.AfterFunc(ctx, func() { t.cut(context.Cause(ctx)) })
+
+	down := make(chan struct{})
+	go func() {
+		defer close(down)
+		t.pass(&t.down, byServer, byClient)
+	}()
+	t.pass(&t.up, byClient, byServer)
+	<-down
+
+	unwatch()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.end.Why == "" {
+		t.closeLocked(never)
+	} else {
+		t.closeLocked(settled)
+	}
+	t.end.Up, t.end.Down = t.up.bytes, t.down.bytes
+	t.end.Duration = time.Since(t.start)
+	return t.end
+}
+
+// pass runs one direction.
+func (t *tunnel) pass(s *stream, from, to party) {
+	readErr, writeErr := s.run()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return // and that is why it failed
+	}
+	if err := errors.Join(readErr, writeErr); err != nil && whyOf(err) == "" {
+		t.endLocked(byError, err.Error())
+		return
+	}
+	switch {
+	case readErr != nil:
+		// All that this side said before has been passed on.
+		t.endLocked(from, whyOf(readErr))
+		return
+	case writeErr != nil:
+		// Its last words may still have to be read, as those of a server that
+		// answers a request that it does not want to read to the end.
+		t.broken = to
+		t.note(to, whyOf(writeErr))
+	default:
+		t.note(from, "")
+		if t.broken != from { // else it is no FIN, only the end of what was left
+			s.dst.CloseWrite() // if dst is gone, the other direction finds it
+		}
+	}
+	if t.quiet.half == 0 {
+		t.quiet.half = time.Since(t.start)
+	}
+	t.checkLocked()
+}
+
+// note keeps who was first, and what was first wrong.
+func (t *tunnel) note(by party, why string) {
+	if t.end.By == byNobody {
+		t.end.By = by
+	}
+	if t.end.Why == "" {
+		t.end.Why = why
+	}
+}
+
+// moved is called after each copy.
+func (t *tunnel) moved() { t.last.Store(int64(time.Since(t.start))) }
+
+// check ends a tunnel that has been quiet for too long. It runs when that may
+// be so, and sets the time at which it may next be.
+func (t *tunnel) check() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.checkLocked()
+}
+
+func (t *tunnel) checkLocked() {
+	if t.closed {
+		return
+	}
+	left := t.quiet.left(
+		time.Since(t.start), time.Duration(t.last.Load()),
+		t.up.busy.Load() || t.down.busy.Load(),
+		func() uint64 { return acknowledged(t.client) + acknowledged(t.server) },
+	)
+	switch {
+	case left > 0:
+		t.timer.Reset(left)
+	case t.quiet.half == 0:
+		t.endLocked(byIdle, "")
+	default:
+		t.note(byNobody, "half-closed for too long")
+		t.closeLocked(always)
+	}
+}
+
+// cut ends the tunnel from outside.
+func (t *tunnel) cut(cause error) {
+	by, why := byStop, ""
+	if c := (*cutError)(nil); errors.As(cause, &c) {
+		by, why = c.By, c.Why
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.endLocked(by, why)
+}
+
+func (t *tunnel) endLocked(by party, why string) {
+	if t.closed {
+		return
+	}
+	switch by {
+	case byClient, byServer:
+		t.note(by, why)
+		t.closeLocked(settled)
+	default: // whatever the two were about
+		t.end.By, t.end.Why = by, why
+		t.closeLocked(always)
+	}
+}
+
+// closeLocked closes both connections, once, with a reset where one is due. That
+// wakes the streams, wherever they wait.
+func (t *tunnel) closeLocked(reset func(*net.TCPConn) bool) {
+	if t.closed {
+		return
+	}
+	t.closed = true
+	t.timer.Stop()
+	for _, c := range []*net.TCPConn{t.client, t.server} {
+		if reset(c) {
+			c.SetLinger(0)
+		}
+		c.Close()
+	}
+}
+
+func never(*net.TCPConn) bool     { return false }
+func always(*net.TCPConn) bool    { return true }
+func settled(c *net.TCPConn) bool { return unsettled(c) == 0 }
+
+// whyOf puts an error of the connection to a peer into a word for records. It is
+// empty for an error that is no fault of the network or the peer.
+func whyOf(err error) string {
+	var no syscall.Errno
+	errors.As(err, &no)
+	switch no {
+	case unix.ECONNRESET, unix.EPIPE, unix.ENOTCONN:
+		return "reset"
+	case unix.ETIMEDOUT:
+		return "timed out"
+	case unix.EHOSTUNREACH, unix.ENETUNREACH, unix.ENETDOWN, unix.ECONNREFUSED, unix.EACCES:
+		return "unreachable"
+	}
+	return ""
+}
