@@ -76,9 +76,10 @@ type Proxy struct {
 
 	own     func() ([]netip.Addr, error) // the box's addresses
 	dialTCP func(context.Context, netip.AddrPort) (net.Conn, error)
+	http    *httpSide
 }
 
 // New starts nothing.
 func New(cfg Config, deps Deps) *Proxy {
-	return &Proxy{cfg: cfg, deps: deps, own: ownAddresses, dialTCP: dialTCP}
+	return &Proxy{cfg: cfg, deps: deps, own: ownAddresses, dialTCP: dialTCP, http: newHTTPSide()}
 }

@@ -1,0 +1,173 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/elazarl/goproxy"
+
+	"tillgate/policy"
+)
+
+// CONNECT goes through goproxy, of which this file alone knows. Nothing is left of what it
+// would do by itself: it gets no other requests, judge decides on each, and it lets go of
+// the connection before there is a tunnel.
+
+// newConnectHandler makes a goproxy without its constructor, which looks for further
+// proxies in the environment.
+func newConnectHandler(origin *http.Transport) http.Handler {
+	proxy := &goproxy.ProxyHttpServer{
+		Logger:          log.New(io.Discard, "", 0), // it warns of what clients do; that is in the records
+		Tr:              origin,
+		NonproxyHandler: http.NotFoundHandler(),
+	}
+	proxy.OnRequest().HandleConnectFunc(judge)
+	// goproxy connects where no handler has an answer. There is always judge's.
+	proxy.OnRequest().HandleConnect(goproxy.AlwaysReject)
+	return proxy
+}
+
+// judge decides on a CONNECT, and connects to its host: a client can be told of a failure
+// only as long as there is no tunnel.
+func judge(target string, ctx *goproxy.ProxyCtx) (*goproxy.ConnectAction, string) {
+	h := ctx.Req.Context().Value(httpConnKey{}).(*httpConn)
+	if page := h.open(ctx.Req); page != nil {
+		ctx.Resp = page.response()
+		return &goproxy.ConnectAction{Action: goproxy.ConnectReject}, target
+	}
+	return &goproxy.ConnectAction{
+		Action: goproxy.ConnectHijack,
+		Hijack: func(*http.Request, net.Conn, *goproxy.ProxyCtx) {}, // see serveProxy
+	}, target
+}
+
+// An opened tunnel is one of which the client has yet to hear.
+type opened struct {
+	attempt *attempt
+	server  *net.TCPConn // nil: to the port of HTTP, where each request finds its own
+	early   []byte       // what the client sent without waiting to hear
+}
+
+// open is the way of a CONNECT up to the connection. It returns nil if there is one.
+func (h *httpConn) open(r *http.Request) *page {
+	target := parseAuthority(r.RequestURI) // the gate knows it to be host:port
+	a := h.attempt(policy.Connect, target)
+	if !h.p.decide(a) {
+		h.p.deny(a, a.decision.Reason, "")
+		return a.denied()
+	}
+	h.tunnel = &opened{attempt: a}
+	if a.port == httpPort {
+		return nil
+	}
+	server, err := h.p.dial(r.Context(), a)
+	if err != nil {
+		h.tunnel = nil
+		h.p.failed(a, err)
+		return a.unreached(err)
+	}
+	h.tunnel.server = server
+	return nil
+}
+
+// connect hands a CONNECT to goproxy. When it returns, nobody else has the connection.
+func (h *httpConn) connect(w http.ResponseWriter, r *http.Request) {
+	defer h.release()
+	h.p.http.connect.ServeHTTP(hijacker{w, h}, r)
+}
+
+// A hijacker gives goproxy the connection, and keeps what goproxy would lose: what the
+// client has sent after the CONNECT.
+type hijacker struct {
+	http.ResponseWriter
+	h *httpConn
+}
+
+func (w hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	_, rw, err := w.ResponseWriter.(http.Hijacker).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	if t := w.h.tunnel; t != nil {
+		// At most the one byte by which net/http finds out that a client hung up.
+		first, _ := rw.Reader.Peek(rw.Reader.Buffered())
+		t.early = append(append(t.early, first...), w.h.gate.rest()...)
+	}
+	c := w.h.peer.TCPConn
+	c.SetWriteDeadline(time.Now().Add(w.h.p.cfg.HelloTimeout))
+	return lingering{c}, rw, nil
+}
+
+// lingering is a connection that is closed only when the client has had the time to read
+// why.
+type lingering struct{ *net.TCPConn }
+
+func (c lingering) Close() error { return linger(c.TCPConn) }
+
+// serveTunnel tells the client that it has its tunnel, sees that it goes where the CONNECT
+// said, and runs it. It closes both connections.
+func (p *Proxy) serveTunnel(ctx context.Context, c *peer, o *opened) {
+	c.SetDeadline(time.Now().Add(p.cfg.HelloTimeout))
+	io.WriteString(c, "HTTP/1.1 200 Connection established\r\n\r\n") // if it fails, so does what follows
+	if o.server == nil {
+		p.serveHTTPTunnel(ctx, c, o)
+		return
+	}
+	a := o.attempt
+	hello, raw, err := readHello(c.TCPConn, o.early)
+	if reason, detail := a.checkHello(hello, err); reason != policy.NoReason {
+		o.server.Close()
+		p.deny(a, reason, detail)
+		if reason == policy.NoHello || reason == policy.NotTLS {
+			c.Close()
+		} else {
+			refuseTLS(c.TCPConn)
+		}
+		return
+	}
+	a.noSNI = !hello.HasSNI
+	p.allow(a, addrPort(o.server))
+	p.tunnel(ctx, a, c.TCPConn, raw, o.server)
+}
+
+// checkHello returns why what a client says in its tunnel is not what it said before.
+func (a *attempt) checkHello(h helloInfo, err error) (policy.Reason, string) {
+	switch e := (*helloError)(nil); {
+	case errors.As(err, &e):
+		return e.Reason, e.Error()
+	case h.HasSNI && h.Name != a.name:
+		return policy.SNIMismatch, fmt.Sprintf("SNI is %.300q", h.Name)
+	case !h.HasSNI && !a.sniOptional():
+		return policy.NoSNI, ""
+	}
+	return policy.NoReason, ""
+}
+
+// serveHTTPTunnel serves a tunnel to the port of HTTP: each request in it goes the way of
+// any other, and must be for the host of the CONNECT.
+func (p *Proxy) serveHTTPTunnel(ctx context.Context, c *peer, o *opened) {
+	h := &httpConn{
+		p: p, peer: c, gate: newGate(c.TCPConn, o.early),
+		port: httpPort, host: o.attempt.name, opening: o.attempt,
+	}
+	c.SetDeadline(time.Time{})
+	h.serve(ctx)
+	c.Close()
+	if h.opening != nil {
+		p.deny(h.opening, policy.NoHello, "no request in the tunnel")
+	}
+}
+
+// addrPort is where a connection leads.
+func addrPort(c *net.TCPConn) netip.AddrPort {
+	ap := c.RemoteAddr().(*net.TCPAddr).AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}

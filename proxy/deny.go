@@ -1,0 +1,137 @@
+package proxy
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"tillgate/policy"
+)
+
+// A page is an answer of the proxy's own where there is none of an origin. It always ends
+// the connection: a client may have sent more, trusting in another answer (RFC 9931).
+type page struct {
+	status int
+	fault  string // the error type of RFC 9209 §2.3
+	detail string // of the fault, in a word
+	text   string
+}
+
+// denied is what the client of a denied attempt is told.
+func (a *attempt) denied() *page {
+	reason := a.decision.Reason
+	p := &page{status: http.StatusForbidden, fault: "http_request_denied", detail: reason.String()}
+	switch reason {
+	case policy.Malformed:
+		p.status, p.fault = http.StatusBadRequest, "http_request_error"
+	case policy.PrivateAddress:
+		p.fault = "destination_ip_prohibited"
+	case policy.LimitReached:
+		p.status, p.fault = http.StatusServiceUnavailable, "connection_limit_reached"
+	}
+	p.text = "This is not let through.\n\n" + a.facts(reason.Text()+" ("+reason.String()+")")
+	return p
+}
+
+// unreached is what the client of an attempt is told that could not be connected.
+func (a *attempt) unreached(err error) *page {
+	fault := faultOf(err)
+	if fault == privateAddress {
+		return a.denied()
+	}
+	return a.failed(fault.String(), fault.timeout())
+}
+
+// failed is what the client of an attempt is told that may pass, but could not: an error
+// type of RFC 9209, and whether it was a matter of time.
+func (a *attempt) failed(fault string, timeout bool) *page {
+	p := &page{status: http.StatusBadGateway, fault: fault}
+	if timeout {
+		p.status = http.StatusGatewayTimeout
+	}
+	p.text = "The host could not be reached.\n\n" + a.facts(strings.ReplaceAll(fault, "_", " "))
+	return p
+}
+
+// facts are what the one who reads a page may go on with.
+func (a *attempt) facts(why string) string {
+	var b strings.Builder
+	line := func(key, value string) { fmt.Fprintf(&b, "%-9s%s\n", key+":", value) }
+
+	name, asked := a.name, ""
+	if _, ok := policy.WireName(name); !ok {
+		name = strconv.QuoteToASCII(name)
+	}
+	if name != "" {
+		asked = net.JoinHostPort(name, strconv.Itoa(int(a.port)))
+		line("asked", asked)
+	}
+	line("why", why)
+	if class := a.decision.Class; class != nil {
+		line("class", class.Name)
+	}
+	if rule := a.decision.Rule; rule != nil && rule.Service != nil {
+		service := rule.Service.ID
+		if row := rule.Service.Row; row != 0 {
+			service += fmt.Sprintf(", row %d of the document", row)
+		}
+		line("service", service)
+	}
+	if asked != "" {
+		line("next", "on the box: tillgate explain "+a.client.String()+" "+asked)
+	}
+	return b.String()
+}
+
+// header returns the fields of the page. Its values are the box's own, so they are
+// tokens without any need to quote.
+func (p *page) header() http.Header {
+	status := "tillgate; error=" + p.fault
+	if p.detail != "" {
+		status += `; details="` + p.detail + `"`
+	}
+	return http.Header{
+		"Proxy-Status":           {status},
+		"Content-Type":           {"text/plain; charset=utf-8"},
+		"X-Content-Type-Options": {"nosniff"},
+		"Cache-Control":          {"no-store"},
+		"Connection":             {"close"},
+	}
+}
+
+// write answers a request with the page.
+func (p *page) write(w http.ResponseWriter) {
+	for name, values := range p.header() {
+		w.Header()[name] = values
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(p.text)))
+	w.WriteHeader(p.status)
+	io.WriteString(w, p.text)
+}
+
+// response is the page as an answer to be written without a server.
+func (p *page) response() *http.Response {
+	return &http.Response{
+		StatusCode:    p.status,
+		ProtoMajor:    1,
+		ProtoMinor:    1,
+		Header:        p.header(),
+		Body:          io.NopCloser(strings.NewReader(p.text)),
+		ContentLength: int64(len(p.text)),
+	}
+}
+
+// alertRecord is a fatal unrecognized_name (RFC 8446 §6.2) as a record that any version
+// of TLS reads.
+var alertRecord = []byte{21, 3, 3, 0, 2, 2, 112}
+
+// refuseTLS tells a client that speaks TLS that its host is not served, and closes.
+func refuseTLS(c *net.TCPConn) {
+	c.SetWriteDeadline(time.Now().Add(lingerTime))
+	c.Write(alertRecord)
+	linger(c)
+}

@@ -1,0 +1,156 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"tillgate/policy"
+)
+
+// maxResponseHead bounds the head of an origin's response, in bytes.
+const maxResponseHead = 64 << 10
+
+// newOrigin returns the transport by which origins are asked. It finds no way by itself:
+// each request brings its connection. None is kept for another one, since then it would
+// lead to an address that was checked for another decision.
+func newOrigin() *http.Transport {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	return &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			if c, ok := ctx.Value(originKey{}).(net.Conn); ok {
+				return c, nil
+			}
+			return nil, errors.New("a request without a connection")
+		},
+		DisableKeepAlives:      true,
+		DisableCompression:     true, // else it would ask for what the client did not
+		MaxResponseHeaderBytes: maxResponseHead,
+		ExpectContinueTimeout:  time.Second,
+		Protocols:              &protocols,
+	}
+}
+
+// originKey is the key of a request's connection in its context.
+type originKey struct{}
+
+// exchange connects to the origin of an attempt that may pass, and has it answer.
+func (h *httpConn) exchange(w http.ResponseWriter, r *http.Request, a *attempt) {
+	server, err := h.p.dial(r.Context(), a)
+	if err != nil {
+		h.p.failed(a, err)
+		a.unreached(err).write(w)
+		return
+	}
+	h.p.allow(a, addrPort(server))
+
+	to := &answer{w: w, control: http.NewResponseController(w), modern: r.ProtoAtLeast(1, 1)}
+	out := outgoing(r, a)
+	if r.Body != http.NoBody {
+		to.body = &sent{ReadCloser: r.Body, control: to.control, closed: make(chan struct{})}
+		out.Body = to.body
+		defer to.body.finish()
+	}
+	defer server.Close() // first, so that nobody waits to write to it
+	ctx := context.WithValue(r.Context(), originKey{}, restless{server})
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: to.informational})
+	resp, err := h.p.http.origin.RoundTrip(out.WithContext(ctx))
+	to.begin()
+	switch fault := (*fault)(nil); {
+	case err == nil && resp.StatusCode >= 200:
+		to.copy(resp)
+	case err == nil: // it switches protocols, for which nobody asked
+		resp.Body.Close()
+		a.failed("http_protocol_error", false).write(w)
+	case errors.As(to.body.failure(), &fault):
+		h.deny(w, a, policy.Malformed, fault.detail)
+	case to.body.failure() != nil, r.Context().Err() != nil: // the client is gone
+		panic(http.ErrAbortHandler)
+	case isTimeout(err):
+		a.failed("http_response_timeout", true).write(w)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+		a.failed("connection_terminated", false).write(w)
+	default:
+		a.failed("http_protocol_error", false).write(w)
+	}
+}
+
+// outgoing is the request as the origin gets it: nothing of the store or the box is
+// added, and what concerns only the client and the proxy is taken away.
+func outgoing(r *http.Request, a *attempt) *http.Request {
+	host := a.name
+	if a.port != httpPort {
+		host = net.JoinHostPort(host, strconv.Itoa(int(a.port)))
+	}
+	u := *r.URL
+	u.Scheme, u.Host = "http", host
+	if r.Method == http.MethodOptions && u.Path == "" && u.RawQuery == "" {
+		u.Path = "*" // RFC 9112 §3.2.4
+	}
+	out := &http.Request{
+		Method:        r.Method,
+		URL:           &u,
+		Host:          host,
+		Header:        endToEnd(r.Header),
+		ContentLength: r.ContentLength,
+	}
+	if r.ContentLength < 0 {
+		out.TransferEncoding = []string{"chunked"}
+	}
+	if out.Header["User-Agent"] == nil {
+		out.Header["User-Agent"] = []string{""} // else net/http would put its own
+	}
+	return out
+}
+
+// hopByHop are fields that concern one connection only, whether or not Connection says
+// so (RFC 9110 §7.6.1). The two about the proxy concern this one.
+var hopByHop = [...]string{
+	"Connection", "Proxy-Connection", "Keep-Alive", "TE", "Trailer", "Transfer-Encoding",
+	"Upgrade", "Proxy-Authenticate", "Proxy-Authorization",
+}
+
+// endToEnd returns a copy of the fields without those that are hop by hop. That trailers
+// are welcome is said on, since they are passed on.
+func endToEnd(in http.Header) http.Header {
+	out := in.Clone()
+	for _, list := range in["Connection"] {
+		for name := range strings.SplitSeq(list, ",") {
+			out.Del(textproto.TrimString(name))
+		}
+	}
+	for _, name := range hopByHop {
+		out.Del(name)
+	}
+	for _, list := range in["Te"] {
+		for coding := range strings.SplitSeq(list, ",") {
+			if strings.EqualFold(textproto.TrimString(coding), "trailers") {
+				out.Set("Te", "trailers")
+			}
+		}
+	}
+	return out
+}
+
+// restless is the connection to an origin. It fails when for exchangeIdle nothing has
+// been written and nothing come.
+type restless struct{ net.Conn }
+
+func (c restless) Read(p []byte) (int, error) {
+	c.SetDeadline(time.Now().Add(exchangeIdle))
+	return c.Conn.Read(p)
+}
+
+func (c restless) Write(p []byte) (int, error) {
+	c.SetDeadline(time.Now().Add(exchangeIdle))
+	return c.Conn.Write(p)
+}

@@ -1,0 +1,214 @@
+package proxy
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"tillgate/policy"
+)
+
+// A gate is a client's connection as net/http may see it. It reads the framing of each
+// request itself, and passes on only what is beyond doubt: net/http is lenient where an
+// origin may be strict, or the other way round, and leaves no record of what it refuses.
+//
+// In place of a request with a fault net/http gets one of the gate's own, which no client
+// can make: so its turn comes when all before it are answered. It is the last.
+//
+// After a CONNECT the gate looks at nothing any more: [gate.rest] has what it has read of
+// the tunnel's bytes.
+type gate struct {
+	net.Conn
+
+	buf    []byte // read from the connection; the first passed bytes are for net/http
+	passed int
+	seen   int // of buf: no head ends there
+
+	state  gateState
+	left   int64 // of a body, in stateBody
+	chunks chunkReader
+	heads  int    // that passed
+	fault  *fault // in stateRefused
+
+	timedOut bool // the last time that it read
+
+	refused atomic.Bool // a head was; Close waits until the client knows
+}
+
+type gateState uint8
+
+const (
+	stateHead gateState = iota
+	stateBody
+	stateChunks
+	stateTunnel // the bytes are the client's own affair
+	stateRefused
+)
+
+// refusedMethod is that of the request by which the gate tells of a fault. The method of
+// a client has capital letters.
+const refusedMethod = "refused"
+
+const refusal = refusedMethod + " / HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n"
+
+// newGate begins with what has been read of the connection already.
+func newGate(conn net.Conn, early []byte) *gate {
+	return &gate{Conn: conn, buf: slices.Clip(early)}
+}
+
+// Read gives no more than what is left of one message. Of a body with a fault, the error
+// is the *fault.
+func (g *gate) Read(p []byte) (int, error) {
+	for {
+		if g.passed == 0 && len(g.buf) > 0 {
+			g.examine()
+		}
+		switch {
+		case g.passed > 0:
+			n := copy(p, g.buf[:g.passed])
+			g.buf, g.passed = g.buf[n:], g.passed-n
+			return n, nil
+		case g.state == stateRefused:
+			return 0, g.fault
+		}
+		if err := g.fill(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// fill reads once.
+func (g *gate) fill() error {
+	n := len(g.buf)
+	g.buf = slices.Grow(g.buf, 2<<10)
+	got, err := g.Conn.Read(g.buf[n:cap(g.buf)])
+	g.buf = g.buf[:n+got]
+	g.timedOut = isTimeout(err)
+	if got > 0 {
+		return nil // if there is an error, it comes again
+	}
+	return err
+}
+
+// examine sets passed to what of the buffer may be read.
+func (g *gate) examine() {
+	switch g.state {
+	case stateHead:
+		g.examineHead()
+	case stateBody:
+		g.passed = int(min(g.left, int64(len(g.buf))))
+		if g.left -= int64(g.passed); g.left == 0 {
+			g.state = stateHead
+		}
+	case stateChunks:
+		n, end, ok := g.chunks.read(g.buf)
+		g.passed = n
+		if end {
+			g.state, g.chunks = stateHead, chunkReader{}
+		} else if !ok {
+			g.state, g.buf = stateRefused, g.buf[:n]
+			g.fault = &fault{reason: policy.Malformed, detail: "a chunk that is none"}
+		}
+	case stateTunnel:
+		g.passed = len(g.buf)
+	}
+}
+
+// examineHead passes a whole head or nothing.
+func (g *gate) examineHead() {
+	end, detail := g.headEnd()
+	if detail != "" {
+		g.refuse(brokenHead(g.buf, detail))
+		return
+	}
+	if end == 0 {
+		return
+	}
+	h, f := parseHead(g.buf[:end])
+	if f != nil {
+		g.refuse(f)
+		return
+	}
+	g.heads++
+	g.passed, g.seen = end, 0
+	switch {
+	case h.connect:
+		g.state = stateTunnel
+	case h.chunked:
+		g.state = stateChunks
+	case h.length > 0:
+		g.state, g.left = stateBody, h.length
+	}
+}
+
+// headEnd returns where the head ends, 0 if that is not yet known, and what is wrong so
+// far: then there is no need to wait for more.
+func (g *gate) headEnd() (end int, detail string) {
+	if c := g.buf[0]; c < 'A' || c > 'Z' {
+		return 0, "not an HTTP/1 request"
+	}
+	for end == 0 {
+		i := bytes.IndexByte(g.buf[g.seen:], '\n')
+		if i < 0 {
+			g.seen = len(g.buf)
+			break
+		}
+		g.seen += i + 1
+		line := g.buf[:g.seen]
+		if !bytes.HasSuffix(line, []byte("\r\n")) {
+			return 0, "a line that ends in LF alone"
+		}
+		if bytes.HasSuffix(line, []byte("\r\n\r\n")) {
+			end = g.seen
+		}
+	}
+	if g.seen > maxHead {
+		return 0, fmt.Sprintf("a head of more than %d bytes", maxHead)
+	}
+	return end, ""
+}
+
+// refuse passes the gate's own request, and nothing after it.
+func (g *gate) refuse(f *fault) {
+	g.fault, g.state = f, stateRefused
+	g.buf, g.passed = []byte(refusal), len(refusal)
+	g.refused.Store(true)
+}
+
+// rest is what was read of the connection, but by nobody else.
+func (g *gate) rest() []byte { return g.buf }
+
+// Close ends the connection. After a refusal the client may still be sending.
+func (g *gate) Close() error {
+	if c, ok := g.Conn.(*net.TCPConn); ok && g.refused.Load() {
+		return linger(c)
+	}
+	return g.Conn.Close()
+}
+
+// CloseWrite is what net/http calls where it leaves a body unread.
+func (g *gate) CloseWrite() error {
+	if c, ok := g.Conn.(*net.TCPConn); ok {
+		return c.CloseWrite()
+	}
+	return nil
+}
+
+const (
+	lingerTime  = time.Second
+	lingerBytes = 256 << 10
+)
+
+// linger closes a connection of a client that may still be sending. Unread bytes would
+// make the kernel reset the connection, and the client lose what it has been told
+// (RFC 9112 §9.6).
+func linger(c *net.TCPConn) error {
+	c.CloseWrite()
+	c.SetReadDeadline(time.Now().Add(lingerTime))
+	io.CopyN(io.Discard, c, lingerBytes)
+	return c.Close()
+}

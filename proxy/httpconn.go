@@ -1,0 +1,190 @@
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"tillgate/policy"
+)
+
+const (
+	// keepAliveHTTP is how long a client's connection stays open between requests.
+	keepAliveHTTP = 30 * time.Second
+	// exchangeIdle is how long neither side of an exchange by HTTP may make progress.
+	exchangeIdle = time.Minute
+)
+
+// httpSide is what all connections that speak HTTP share.
+type httpSide struct {
+	connect http.Handler    // what becomes of a CONNECT
+	origin  *http.Transport // how origins are asked
+}
+
+func newHTTPSide() *httpSide {
+	origin := newOrigin()
+	return &httpSide{connect: newConnectHandler(origin), origin: origin}
+}
+
+// An httpConn is a client's connection while it speaks HTTP.
+type httpConn struct {
+	p    *Proxy
+	peer *peer
+	gate *gate
+
+	// What the client meant where it does not know of the proxy: the port, and within
+	// the tunnel of a CONNECT the host. Both are zero where it does.
+	port uint16
+	host string
+	// opening is the CONNECT of the tunnel, until the first request within it came.
+	opening *attempt
+
+	requests int     // so far
+	tunnel   *opened // where a CONNECT ended the HTTP
+
+	done     chan struct{} // closed when net/http has let go of the connection
+	released sync.Once
+}
+
+// serveProxy serves a connection of a client that knows of the proxy. It returns when the
+// connection is closed, tunnel and all. When ctx ends, no new request is taken.
+func (p *Proxy) serveProxy(ctx context.Context, c *peer) {
+	h := &httpConn{p: p, peer: c, gate: newGate(c.TCPConn, nil)}
+	h.serve(ctx)
+	if h.tunnel != nil {
+		p.serveTunnel(ctx, c, h.tunnel)
+		return
+	}
+	c.Close()
+	if h.silent() {
+		p.deny(c.attempt(policy.Connect, "", 0), policy.NoHello, "no request")
+	}
+}
+
+// serveHTTPConn serves a redirected connection that begins as HTTP, with the early bytes.
+// It returns when the connection is closed.
+func (p *Proxy) serveHTTPConn(ctx context.Context, c *peer, meant netip.AddrPort, early []byte) {
+	h := &httpConn{p: p, peer: c, gate: newGate(c.TCPConn, early), port: meant.Port()}
+	h.serve(ctx)
+	c.Close()
+	if h.silent() {
+		p.deny(c.attempt(policy.HTTP, "", meant.Port()), policy.NoHello, "no whole request")
+	}
+}
+
+// silent reports whether the client began, or waited, and never said what it wants. One
+// that closed without a word only looked whether somebody is there.
+func (h *httpConn) silent() bool {
+	g := h.gate
+	return g.heads == 0 && g.fault == nil && (g.timedOut || len(g.buf) > 0)
+}
+
+// serve lets net/http have the connection until it ends or becomes a tunnel.
+func (h *httpConn) serve(ctx context.Context) {
+	h.done = make(chan struct{})
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	server := &http.Server{
+		Handler:                      h,
+		ReadHeaderTimeout:            h.p.cfg.HelloTimeout,
+		IdleTimeout:                  keepAliveHTTP,
+		MaxHeaderBytes:               maxHead,
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(h.p.deps.Log.Handler(), slog.LevelWarn),
+		Protocols:                    &protocols,
+		BaseContext: func(net.Listener) context.Context {
+			// What has begun may end: whoever ends ctx closes the connection later.
+			return context.WithValue(context.WithoutCancel(ctx), httpConnKey{}, h)
+		},
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			if state == http.StateClosed {
+				h.release()
+			}
+		},
+	}
+	stop := context.AfterFunc(ctx, func() { server.SetKeepAlivesEnabled(false) })
+	defer stop()
+	server.Serve(&oneListener{conn: h.gate, addr: h.gate.LocalAddr(), done: h.done})
+}
+
+// httpConnKey is the key of the *httpConn in the contexts of its requests.
+type httpConnKey struct{}
+
+// release tells that net/http has let go of the connection.
+func (h *httpConn) release() { h.released.Do(func() { close(h.done) }) }
+
+// attempt is what a request asks for.
+func (h *httpConn) attempt(plane policy.Plane, asked authority) *attempt {
+	a := h.peer.attempt(plane, asked.name, asked.port)
+	if h.requests > 1 {
+		a.began = time.Now() // the connection was there before
+	}
+	return a
+}
+
+// ServeHTTP serves one request.
+func (h *httpConn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.requests++
+	control := http.NewResponseController(w)
+	control.SetWriteDeadline(time.Now().Add(exchangeIdle))
+	if r.Body != http.NoBody { // else net/http reads, to find out whether the client hangs up
+		control.SetReadDeadline(time.Now().Add(exchangeIdle))
+	}
+	switch {
+	case r.Method == refusedMethod:
+		h.refuse(w)
+	case r.Method == http.MethodConnect && h.port == 0:
+		h.connect(w, r)
+	case r.URL.IsAbs() || h.port != 0:
+		h.forward(w, r)
+	default:
+		h.serveOwn(w, r)
+	}
+}
+
+// refuse tells the client of a fault that the gate found.
+func (h *httpConn) refuse(w http.ResponseWriter) {
+	f := h.gate.fault
+	a := h.attempt(f.plane, authority{name: f.name, port: f.port})
+	reason := f.reason
+	if reason == policy.NoReason {
+		reason = policy.BadName
+		if !h.p.decide(a) {
+			reason = a.decision.Reason
+		}
+	}
+	h.deny(w, a, reason, f.detail)
+}
+
+// deny writes the record of a denied request, and the page. What is wrong with the first
+// one in a tunnel is wrong with the tunnel.
+func (h *httpConn) deny(w http.ResponseWriter, a *attempt, reason policy.Reason, detail string) {
+	if h.opening != nil {
+		a, h.opening = h.opening, nil
+	}
+	h.p.deny(a, reason, detail)
+	a.denied().write(w)
+}
+
+// oneListener accepts one connection.
+type oneListener struct {
+	conn net.Conn // nil once accepted
+	addr net.Addr
+	done <-chan struct{}
+}
+
+func (l *oneListener) Accept() (net.Conn, error) {
+	if c := l.conn; c != nil {
+		l.conn = nil
+		return c, nil
+	}
+	<-l.done
+	return nil, net.ErrClosed
+}
+
+func (l *oneListener) Close() error   { return nil }
+func (l *oneListener) Addr() net.Addr { return l.addr }
