@@ -183,7 +183,7 @@ func usages(dir string, number uint64) ([]Usage, error) {
 	in := src.inspect("")
 	rows, err := parseRollup(in.rollup.lines())
 	if err == nil {
-		err = src.cut
+		err = in.lost // the rows are of the rest
 	}
 	return rows, err
 }
