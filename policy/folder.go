@@ -42,40 +42,46 @@ func load(dir string) (*Set, []File, strictyaml.Problems) {
 const maxPackFiles = 2 * maxPacks
 
 // readFolder reads policy.yaml and packs/*.yaml, as far as they exist. Hidden
-// files and what editors leave (#x.yaml#, x.yaml~) are passed over.
+// files and what editors leave (#x.yaml#, x.yaml~) are passed over. What is not
+// safe is read all the same, so that all its problems are told at once.
 func readFolder(dir string) (files []File, problems strictyaml.Problems) {
-	read := func(name string) {
-		data, err := readSafe(filepath.Join(dir, name), strictyaml.MaxSize)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-		case err != nil:
+	// note adds a problem, and reports whether there is something to read.
+	note := func(name string, err error) bool {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			problems = append(problems, fileProblem(name, err))
-		default:
+		}
+		return err == nil || errors.As(err, new(unsafeError))
+	}
+	if !note(dir, checkFolder(dir)) {
+		return nil, problems
+	}
+	var names []string
+	if packs := filepath.Join(dir, packFolder); note(packFolder, checkFolder(packs)) {
+		list, err := packFiles(packs)
+		note(packFolder, err)
+		names = list
+	}
+	for _, name := range append(names, policyName) {
+		data, err := readSafe(filepath.Join(dir, name), strictyaml.MaxSize)
+		if note(name, err) {
 			files = append(files, File{Name: name, Data: data})
 		}
 	}
-	if err := checkFolder(dir); err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			problems = append(problems, fileProblem(dir, err))
-		}
-		return nil, problems
-	}
-	read(policyName)
-	packs := filepath.Join(dir, packFolder)
-	if err := checkFolder(packs); err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			problems = append(problems, fileProblem(packFolder, err))
-		}
-		return files, problems
-	}
-	names, err := packFiles(packs)
-	if err != nil {
-		problems = append(problems, fileProblem(packFolder, err))
-	}
-	for _, name := range names {
-		read(name)
-	}
 	return files, problems
+}
+
+// ReadFile reads another file of the configuration folder by the rule of the
+// policy's own: it is refused where others than root and the running user could
+// change it. The error is a strictyaml.Problem, or fs.ErrNotExist.
+func ReadFile(dir, name string) ([]byte, error) {
+	data, err := readSafe(filepath.Join(dir, name), strictyaml.MaxSize)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	case err != nil:
+		return nil, fileProblem(name, err)
+	}
+	return data, nil
 }
 
 // packFiles lists the files of packs, sorted.
@@ -128,8 +134,9 @@ func checkFolder(dir string) error {
 	return checkOwner(dir, info, os.Geteuid())
 }
 
-// readSafe reads a file of at most max bytes that only its owner may write. Of
-// a symlink, the file that it leads to is judged.
+// readSafe reads a file of at most max bytes. The error is an unsafeError, beside
+// the data, when others than root and the running user could change it. Of a
+// symlink, the file that it leads to is judged.
 func readSafe(path string, max int64) ([]byte, error) {
 	// Opening a pipe would wait for its other end, were it not for O_NONBLOCK.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -146,11 +153,12 @@ func readSafe(path string, max int64) ([]byte, error) {
 	case info.Size() > max:
 		return nil, fmt.Errorf("larger than %d KiB", max>>10)
 	}
-	if err := checkOwner(path, info, os.Geteuid()); err != nil {
+	// One byte more, so that a file that grew meanwhile is too large, not cut.
+	data, err := io.ReadAll(io.LimitReader(f, max+1))
+	if err != nil {
 		return nil, err
 	}
-	// One byte more, so that a file that grew meanwhile is too large, not cut.
-	return io.ReadAll(io.LimitReader(f, max+1))
+	return data, checkOwner(path, info, os.Geteuid())
 }
 
 // dangling tells a symlink that leads nowhere from a file that is not there.

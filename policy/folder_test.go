@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -110,6 +111,16 @@ func TestUnsafeFiles(t *testing.T) {
 			`policy.yaml:1:1: missing key: "classes"`,
 			`policy.yaml:2:1: unknown key: "clases" (did you mean "classes"?)`,
 		}},
+		{"others may write all, and the policy is bad", func(t *testing.T, dir string) {
+			write(t, dir+"/policy.yaml", broken)
+			must(t, os.Chmod(dir, 0o777))
+			must(t, os.Chmod(dir+"/policy.yaml", 0o666))
+		}, []string{
+			`DIR: others may write it (chmod go-w DIR)`,
+			`policy.yaml: others may write it (chmod go-w DIR/policy.yaml)`,
+			`policy.yaml:1:1: missing key: "classes"`,
+			`policy.yaml:2:1: unknown key: "clases" (did you mean "classes"?)`,
+		}},
 		{"a symlink to a file that others may write", func(t *testing.T, dir string) {
 			write(t, dir+"/elsewhere", small)
 			must(t, os.Chmod(dir+"/elsewhere", 0o666))
@@ -132,6 +143,10 @@ func TestUnsafeFiles(t *testing.T) {
 			must(t, os.RemoveAll(dir+"/packs"))
 			write(t, dir+"/packs", "")
 		}, []string{"packs: not a folder"}},
+		{"a file for the whole folder", func(t *testing.T, dir string) {
+			must(t, os.RemoveAll(dir))
+			write(t, dir, "")
+		}, []string{"DIR: not a folder"}},
 		{"a large file", func(t *testing.T, dir string) {
 			must(t, os.Truncate(dir+"/policy.yaml", strictyaml.MaxSize+1))
 		}, []string{"policy.yaml: larger than 1024 KiB"}},
@@ -148,6 +163,22 @@ func TestUnsafeFiles(t *testing.T) {
 				t.Errorf("problems (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestReadFile(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := ReadFile(dir, "tillgate.yaml"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+	write(t, dir+"/tillgate.yaml", "x")
+	if data, err := ReadFile(dir, "tillgate.yaml"); string(data) != "x" || err != nil {
+		t.Errorf("%q, %v", data, err)
+	}
+	must(t, os.Chmod(dir+"/tillgate.yaml", 0o666))
+	var p strictyaml.Problem
+	if data, err := ReadFile(dir, "tillgate.yaml"); data != nil || !errors.As(err, &p) || p.Message != "others may write it" {
+		t.Errorf("%q, %v", data, err)
 	}
 }
 

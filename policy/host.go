@@ -12,34 +12,39 @@ import (
 
 // A pattern is the host of a rule, taken apart.
 type pattern struct {
+	kind   kind
 	prefix string // of s-*.x: what stands before the star
-	star   bool   // *.x or s-*.x
 	name   string // x, canonical
 }
 
+// kind is what a pattern is for.
+type kind uint8
+
+const (
+	exact  kind = iota // x
+	under              // *.x
+	prefix             // s-*.x
+)
+
 // parseHost takes apart a host that is in the form of [Rule.Host].
 func parseHost(host string) pattern {
-	prefix, name, star := strings.Cut(host, "*.")
-	if !star {
-		return pattern{name: host}
+	before, name, star := strings.Cut(host, "*.")
+	switch {
+	case !star:
+		return pattern{exact, "", host}
+	case before == "":
+		return pattern{under, "", name}
 	}
-	return pattern{prefix: prefix, star: true, name: name}
+	return pattern{prefix, before, name}
 }
-
-// under reports whether the pattern is *.x.
-func (p pattern) under() bool { return p.star && p.prefix == "" }
 
 // matches reports whether the pattern is for a name.
 func (p pattern) matches(name string) bool {
-	if !p.star {
+	if p.kind == exact {
 		return name == p.name
 	}
-	head, ok := strings.CutSuffix(name, p.name)
-	if !ok || !strings.HasSuffix(head, ".") {
-		return false
-	}
-	label := head[:len(head)-1]
-	return p.under() || strings.HasPrefix(label, p.prefix) && strings.IndexByte(label, '.') < 0
+	head, ok := strings.CutSuffix(name, "."+p.name)
+	return ok && (p.kind == under || strings.HasPrefix(head, p.prefix) && strings.IndexByte(head, '.') < 0)
 }
 
 // hostProfile maps what a person may write to what stands in the DNS: UTS 46
@@ -51,15 +56,15 @@ var hostProfile = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDoma
 // in lower case and in the DNS's letters. The error is a strictyaml.Problem
 // without a place.
 func HostPattern(text string) (string, error) {
-	host, prefix := text, ""
+	host, star := text, ""
 	if i := strings.LastIndexByte(text, '*'); i >= 0 {
-		prefix = text[:i+1]
+		star = strings.ToLower(text[:i+1])
 		rest, ok := strings.CutPrefix(text[i+1:], ".")
-		if !ok || !isStarLabel(prefix) {
+		if !ok || !isStarLabel(star) {
 			return "", strictyaml.Problem{Message: "a * in the wrong place",
 				Hint: "it stands for a subdomain (*.example.com) or for the rest of the first label (s-*.example.com)"}
 		}
-		host, prefix = rest, strings.ToLower(prefix)+"."
+		host, star = rest, star+"."
 	}
 	ascii, err := hostProfile.ToASCII(host)
 	name, ok := WireName(ascii)
@@ -71,13 +76,13 @@ func HostPattern(text string) (string, error) {
 		return "", strictyaml.Problem{Message: "not a host name", Hint: "write the host alone, without https:// and path"}
 	case strings.Contains(host, ":"):
 		return "", strictyaml.Problem{Message: "not a host name", Hint: "write the host alone; its port goes into ports, as tcp/443"}
-	case err != nil || !ok || name == "" || len(prefix)+len(name) > maxName:
+	case err != nil || !ok || name == "" || len(star)+len(name) > maxName:
 		return "", strictyaml.Problem{Message: "not a host name"}
-	case prefix != "" && isSuffix(name):
+	case star != "" && isSuffix(name):
 		return "", strictyaml.Problem{Message: "a * over the public suffix " + name,
 			Hint: "it would cover unrelated owners' names: write the domain too"}
 	}
-	return prefix + name, nil
+	return star + name, nil
 }
 
 // isStarLabel reports whether the first label of a host is *, or a label that

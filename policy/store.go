@@ -17,7 +17,7 @@ import (
 // StoreConfig says where the policy's files are.
 type StoreConfig struct {
 	Dir      string           // of policy.yaml and packs/; it need not exist
-	LastGood string           // path of the last good copy; its folder exists and is this store's alone
+	LastGood string           // path of the last good copy, in a folder that exists and is this store's alone; empty: none is kept
 	Now      func() time.Time // for Err; nil: time.Now
 	Quiet    time.Duration    // how long the folder must be still before it is read; zero: 250 ms
 }
@@ -149,7 +149,7 @@ func fingerprint(files []File, problems strictyaml.Problems) [32]byte {
 // keep writes the last good copy of a set, unless it is all embedded: that
 // there is a copy means that there were files.
 func (s *Store) keep(set *Set) error {
-	if !slices.ContainsFunc(set.files, func(f File) bool { return !f.embedded }) {
+	if s.config.LastGood == "" || !slices.ContainsFunc(set.files, func(f File) bool { return !f.embedded }) {
 		return nil
 	}
 	if err := writeLastGood(s.config.LastGood, set.files); err != nil {
@@ -255,6 +255,9 @@ func (s *Store) update(cause Cause) {
 	old, seen := s.set.Load(), s.seen
 	set, problems := s.read(old, false)
 	if s.seen == seen && cause != CauseReload {
+		if _, err := s.Err(); err != nil && !s.bad {
+			s.setErr(s.keep(old)) // the disk may take the copy now
+		}
 		return
 	}
 	if len(problems) > 0 {
@@ -263,15 +266,12 @@ func (s *Store) update(cause Cause) {
 		s.tell(Change{Cause: cause, Old: old, New: old, Err: problems.Err()})
 		return
 	}
-	same, wasBad := set.hash == old.hash, s.bad
+	wasBad := s.bad
 	s.bad = false
-	if same {
-		set = old
-	}
 	s.set.Store(set)
 	s.setErr(s.keep(set))
 	switch {
-	case !same:
+	case set.hash != old.hash:
 		s.tell(Change{Cause: cause, Old: old, New: set, Summary: summarize(old, set)})
 	case wasBad || cause == CauseReload:
 		s.tell(Change{Cause: cause, Old: old, New: set, Summary: []string{"nothing changed"}})

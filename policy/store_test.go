@@ -249,7 +249,7 @@ func TestStoreFollows(t *testing.T) {
 
 			// Back as it was: that is told too.
 			s.expect(s.edit(func() { s.write("policy.yaml", small) }), "file: nothing changed")
-			if s.Set() != good {
+			if s.Set().Hash() != good.Hash() {
 				t.Error("the set changed, though the files did not")
 			}
 			if since, err := s.Err(); err != nil || !since.IsZero() {
@@ -279,6 +279,18 @@ func TestStoreFollows(t *testing.T) {
 			s.expect(s.told, `start: bad: policy.yaml:2:9: no such pack: "acme" (its file would be packs/acme.yaml)`)
 			s.expect(s.edit(func() { s.write("policy.yaml", small) }),
 				"file: pack removed: acme; service removed: acme/api")
+		})
+	})
+}
+
+// The embedded policy as a file of one's own is a file that can vanish.
+func TestStoreOwnCopyOfTheDefaults(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStoreTest(t)
+		s.expect(s.open())
+		s.follow(func() {
+			s.expect(s.edit(func() { s.write("policy.yaml", string(embeddedPolicy().Data)) }))
+			s.expect(s.edit(func() { must(t, os.Remove(s.dir+"/policy.yaml")) }), "file: bad: "+vanishedPolicy)
 		})
 	})
 }
@@ -365,9 +377,14 @@ func TestStoreCannotKeep(t *testing.T) {
 				t.Errorf("Err %v", err)
 			}
 			must(t, os.Remove(s.lastGood()+".new"))
-			s.expect(s.edit(func() { s.write("policy.yaml", smaller) }), "file: "+fewer)
+			time.Sleep(slowPoll) // tried again, though no file changed
+			synctest.Wait()
 			if _, err := s.Err(); err != nil {
 				t.Errorf("Err %v", err)
+			}
+			s.expect(s.told)
+			if files, err := readLastGood(s.lastGood()); err != nil || len(files) != 1 {
+				t.Errorf("the copy: %v, %v", files, err)
 			}
 		})
 	})
