@@ -1,0 +1,126 @@
+// Package console is the box's API: how it is, what it decides and why. So far
+// it serves the command line, by HTTP over a unix socket.
+//
+//	GET /v1/status                                     the parts' health, the policy, numbers
+//	GET /v1/policy                                     what is in force
+//	GET /v1/explain?client=&name=&port=&proto=&plane=  a verdict and why
+//	GET /v1/log?since=&until=&client=&class=&name=&plane=&verdict=&follow=1
+//
+// Each but the log answers with one JSON object, an error with {"error": "..."}.
+// The log is a stream of lines: the journal's records as they are written, and
+// {"error": "..."} for what could not be read. A stream that is complete ends
+// properly, one that breaks does not.
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"tillgate/decision"
+	"tillgate/policy"
+)
+
+// Config is what the API tells of.
+type Config struct {
+	Socket  string             // path of the unix socket
+	Status  func() Status      // how the box is now
+	Policy  func() *policy.Set // the policy in force
+	Now     func() time.Time   // trusted time, as in [policy.Request]
+	Journal Journal
+	Log     *slog.Logger
+}
+
+// maxStreams is how many logs are read at once: each takes a processor while
+// it goes through the past.
+const maxStreams = 8
+
+// API answers requests. It knows nothing of the transport.
+type API struct {
+	cfg      Config
+	mux      *http.ServeMux
+	streams  chan struct{} // a token for each log that is being read
+	stopping context.Context
+}
+
+// NewAPI returns the API's handler. Logs that are followed end properly when
+// stopping ends.
+func NewAPI(stopping context.Context, cfg Config) *API {
+	a := &API{cfg: cfg, mux: http.NewServeMux(), streams: make(chan struct{}, maxStreams), stopping: stopping}
+	a.mux.HandleFunc("GET /v1/status", a.status)
+	a.mux.HandleFunc("GET /v1/policy", a.policy)
+	a.mux.HandleFunc("GET /v1/explain", a.explain)
+	a.mux.HandleFunc("GET /v1/log", a.log)
+	return a
+}
+
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
+
+func (a *API) status(w http.ResponseWriter, r *http.Request) { reply(w, a.cfg.Status()) }
+
+func (a *API) policy(w http.ResponseWriter, r *http.Request) {
+	reply(w, DescribePolicy(a.cfg.Policy()))
+}
+
+func (a *API) explain(w http.ResponseWriter, r *http.Request) {
+	q, err := ParseQuestion(r.URL.Query())
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	reply(w, Explain(a.cfg.Policy(), q, a.cfg.Now()))
+}
+
+func (a *API) log(w http.ResponseWriter, r *http.Request) {
+	q, err := ParseLogQuery(r.URL.Query())
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	select {
+	case a.streams <- struct{}{}:
+		defer func() { <-a.streams }()
+	default:
+		refuse(w, http.StatusServiceUnavailable, decision.ErrTooMany)
+		return
+	}
+	out := newLines(w)
+	err = read(r.Context(), a.stopping, a.cfg.Journal, q, out)
+	if err == nil {
+		err = out.flush()
+	}
+	switch {
+	case err == nil:
+	case !out.begun:
+		status := http.StatusInternalServerError
+		if errors.Is(err, decision.ErrTooMany) || errors.Is(err, decision.ErrClosed) {
+			status = http.StatusServiceUnavailable
+		}
+		refuse(w, status, err)
+	default:
+		if r.Context().Err() == nil {
+			a.cfg.Log.Warn("a log was cut off", "err", err)
+		}
+		out.flush()
+		panic(http.ErrAbortHandler) // so that the stream does not look complete
+	}
+}
+
+func reply(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(v) // fails only when nobody listens
+}
+
+// failure is what an error is told as.
+type failure struct {
+	Error string `json:"error"`
+}
+
+func refuse(w http.ResponseWriter, status int, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(failure{err.Error()})
+}

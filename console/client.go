@@ -1,0 +1,147 @@
+package console
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"tillgate/decision"
+)
+
+// ErrNoBox is the error of a client whose socket nobody serves.
+var ErrNoBox = errors.New("no box is running")
+
+const (
+	askTimeout = 10 * time.Second // of a request, and until a log begins
+	maxAnswer  = 64 << 20         // bytes of one that is read whole
+	maxLine    = 1 << 20          // bytes of one line of a log
+)
+
+// Client asks a box at its unix socket.
+type Client struct {
+	Socket string
+
+	http http.Client
+}
+
+// NewClient does not connect yet.
+func NewClient(socket string) *Client {
+	c := &Client{Socket: socket}
+	c.http.Transport = &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		},
+		DisableKeepAlives:     true,
+		ResponseHeaderTimeout: askTimeout,
+	}
+	return c
+}
+
+// Status asks how the box is. As with all methods the error is [ErrNoBox] when
+// nobody serves the socket, and fs.ErrPermission when this user may not use it.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	return ask[Status](ctx, c, "/v1/status")
+}
+
+// Policy asks for the policy in force.
+func (c *Client) Policy(ctx context.Context) (Policy, error) {
+	return ask[Policy](ctx, c, "/v1/policy")
+}
+
+// Explain asks for a verdict and why.
+func (c *Client) Explain(ctx context.Context, q Question) (Explanation, error) {
+	return ask[Explanation](ctx, c, "/v1/explain?"+q.Values().Encode())
+}
+
+func ask[T any](ctx context.Context, c *Client, target string) (answer T, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	resp, err := c.get(ctx, target)
+	if err != nil {
+		return answer, err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&answer); err != nil {
+		return answer, fmt.Errorf("reading the box's answer: %w", err)
+	}
+	return answer, nil
+}
+
+// LogLine is a line of a log: a record, or a place that could not be read.
+type LogLine struct {
+	JSON   []byte // the record as the journal has it; valid until the next
+	Record decision.Record
+	Damage error
+}
+
+// Log reads the journal. An error is the last; a log that is followed ends
+// without one when the box stops.
+func (c *Client) Log(ctx context.Context, q LogQuery) iter.Seq2[LogLine, error] {
+	return func(yield func(LogLine, error) bool) {
+		resp, err := c.get(ctx, "/v1/log?"+q.Values().Encode())
+		if err != nil {
+			yield(LogLine{}, err)
+			return
+		}
+		defer resp.Body.Close()
+		scan := bufio.NewScanner(resp.Body)
+		scan.Buffer(make([]byte, 0, 64<<10), maxLine)
+		for scan.Scan() {
+			line, err := parseLine(scan.Bytes())
+			if !yield(line, err) || err != nil {
+				return
+			}
+		}
+		if err := scan.Err(); err != nil {
+			yield(LogLine{}, fmt.Errorf("the log broke off: %w", err))
+		}
+	}
+}
+
+func parseLine(text []byte) (LogLine, error) {
+	if bytes.HasPrefix(text, []byte(`{"error":`)) {
+		var f failure
+		if err := json.Unmarshal(text, &f); err == nil {
+			return LogLine{Damage: errors.New(f.Error)}, nil
+		}
+	}
+	r, err := decision.ParseRecord(text)
+	if err != nil {
+		return LogLine{}, fmt.Errorf("reading a line of the log: %w", err)
+	}
+	return LogLine{JSON: text, Record: r}, nil
+}
+
+// get returns a response with status 200.
+func (c *Client) get(ctx context.Context, target string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://tillgate"+target, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(req)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("%w at %s", ErrNoBox, c.Socket)
+	case err != nil:
+		return nil, fmt.Errorf("asking the box at %s: %w", c.Socket, errors.Unwrap(err)) // without the URL
+	case resp.StatusCode == http.StatusOK:
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	var f failure
+	err = json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&f)
+	if err != nil || f.Error == "" {
+		return nil, fmt.Errorf("the box answered with status %s", resp.Status)
+	}
+	return nil, fmt.Errorf("the box refused: %s", f.Error)
+}

@@ -1,0 +1,74 @@
+package console
+
+import (
+	"bufio"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"tillgate/decision"
+)
+
+// maxStall is how long a client may leave a line unread before it is given up.
+const maxStall = 15 * time.Second
+
+// lines is a sink that writes newline-delimited JSON to a client.
+type lines struct {
+	http  http.ResponseWriter
+	rc    *http.ResponseController
+	w     *bufio.Writer // to Write
+	buf   []byte
+	begun bool // something was given to w or sent
+}
+
+func newLines(w http.ResponseWriter) *lines {
+	l := &lines{http: w, rc: http.NewResponseController(w)}
+	l.w = bufio.NewWriterSize(l, 16<<10)
+	return l
+}
+
+func (l *lines) record(r *decision.Record) error {
+	l.buf = append(r.AppendJSON(l.buf[:0]), '\n')
+	return l.line(l.buf)
+}
+
+func (l *lines) damage(err error) error {
+	text, err := json.Marshal(failure{err.Error()})
+	if err != nil {
+		return err
+	}
+	return l.line(append(text, '\n'))
+}
+
+func (l *lines) line(text []byte) error {
+	l.begin()
+	_, err := l.w.Write(text)
+	return err
+}
+
+// flush also sends the header where there is no record yet, so that a client
+// knows that it is being served.
+func (l *lines) flush() error {
+	l.begin()
+	if err := l.w.Flush(); err != nil {
+		return err
+	}
+	l.extend()
+	return l.rc.Flush()
+}
+
+func (l *lines) begin() {
+	if !l.begun {
+		l.begun = true
+		l.http.Header().Set("Content-Type", "application/x-ndjson")
+	}
+}
+
+// Write sends what is buffered, with a deadline of its own: the stream has no
+// end to set one for.
+func (l *lines) Write(p []byte) (int, error) {
+	l.extend()
+	return l.http.Write(p)
+}
+
+func (l *lines) extend() { l.rc.SetWriteDeadline(time.Now().Add(maxStall)) }

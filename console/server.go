@@ -1,0 +1,175 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	maxConns = 32
+	// maxSocketPath is sun_path without its terminating zero (unix(7)).
+	maxSocketPath = 107
+	// endWithin bounds the end: how long requests may take that were begun before.
+	endWithin = time.Second
+)
+
+// Console serves the [API] on a unix socket.
+type Console struct {
+	cfg Config
+	l   net.Listener
+}
+
+// New starts nothing.
+func New(cfg Config) *Console { return &Console{cfg: cfg} }
+
+// InUseError is a socket at which another process answers.
+type InUseError struct{ Socket string }
+
+func (e *InUseError) Error() string { return "another tillgate answers at " + e.Socket }
+
+// Listen makes the socket, with mode 0660; its folder must exist. One that a
+// dead process left is replaced, one at which somebody answers is not
+// ([InUseError]), nor is a file of another kind.
+func (c *Console) Listen(ctx context.Context) error {
+	path := c.cfg.Socket
+	if len(path) > maxSocketPath {
+		return fmt.Errorf("the path of the socket is longer than %d bytes: %s", maxSocketPath, path)
+	}
+	if err := removeStale(ctx, path); err != nil {
+		return err
+	}
+	lc := net.ListenConfig{Control: func(_, _ string, conn syscall.RawConn) error {
+		// The socket file takes the mode of the socket, less the umask: so
+		// it is never open to others, not even until the chmod below.
+		var err error
+		if e := conn.Control(func(fd uintptr) { err = syscall.Fchmod(int(fd), 0o660) }); e != nil {
+			return e
+		}
+		return err
+	}}
+	l, err := lc.Listen(ctx, "unix", path)
+	if err != nil {
+		return err
+	}
+	if err := os.Chmod(path, 0o660); err != nil {
+		l.Close()
+		return err
+	}
+	c.l = l
+	return nil
+}
+
+func removeStale(ctx context.Context, path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("%s is not a socket; it is left alone", path)
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	switch {
+	case err == nil:
+		conn.Close()
+		return &InUseError{path}
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return os.Remove(path)
+	}
+	return err
+}
+
+// Serve answers until ctx ends. Then logs that are followed get what was
+// recorded before and end properly; what else is under way has a second.
+func (c *Console) Serve(ctx context.Context) error {
+	var (
+		api      = NewAPI(ctx, c.cfg)
+		requests sync.WaitGroup
+	)
+	srv := &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			requests.Add(1)
+			defer requests.Done()
+			api.ServeHTTP(w, r)
+		}),
+		// No ReadTimeout: it would end a log that is followed.
+		ReadHeaderTimeout: 5 * time.Second,
+		WriteTimeout:      10 * time.Second, // streams set their own
+		IdleTimeout:       10 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(c.cfg.Log.Handler(), slog.LevelWarn),
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(limit(c.l, maxConns)) }()
+	var err error
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+		bound, cancel := context.WithTimeout(context.Background(), endWithin)
+		defer cancel()
+		srv.Shutdown(bound) // too late for some is no error: they are cut off
+		srv.Close()
+		err = <-served
+	}
+	requests.Wait() // Close cuts them off, but does not wait
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Close removes the socket when [Console.Serve] was never called.
+func (c *Console) Close() error { return c.l.Close() }
+
+// limitListener accepts no more than so many connections at once. Others wait
+// in the kernel.
+type limitListener struct {
+	net.Listener
+	free chan struct{}
+	done chan struct{}
+	once sync.Once
+}
+
+func limit(l net.Listener, n int) net.Listener {
+	return &limitListener{Listener: l, free: make(chan struct{}, n), done: make(chan struct{})}
+}
+
+func (l *limitListener) Accept() (net.Conn, error) {
+	select {
+	case l.free <- struct{}{}:
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		<-l.free
+		return nil, err
+	}
+	return &limitConn{Conn: conn, free: l.free}, nil
+}
+
+func (l *limitListener) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return l.Listener.Close()
+}
+
+type limitConn struct {
+	net.Conn
+	free chan struct{}
+	once sync.Once
+}
+
+func (c *limitConn) Close() error {
+	c.once.Do(func() { <-c.free })
+	return c.Conn.Close()
+}
