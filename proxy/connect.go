@@ -9,7 +9,6 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"github.com/elazarl/goproxy"
@@ -134,8 +133,8 @@ func (p *Proxy) serveTunnel(ctx context.Context, c *peer, o *opened) {
 		return
 	}
 	a.noSNI = !hello.HasSNI
-	p.allow(a, addrPort(o.server))
-	p.tunnel(ctx, a, c.TCPConn, raw, o.server)
+	p.allow(a)
+	p.tunnel(a, raw, o.server)
 }
 
 // checkHello returns why what a client says in its tunnel is not what it said before.
@@ -164,10 +163,4 @@ func (p *Proxy) serveHTTPTunnel(ctx context.Context, c *peer, o *opened) {
 	if h.opening != nil {
 		p.deny(h.opening, policy.NoHello, "no request in the tunnel")
 	}
-}
-
-// addrPort is where a connection leads.
-func addrPort(c *net.TCPConn) netip.AddrPort {
-	ap := c.RemoteAddr().(*net.TCPAddr).AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }

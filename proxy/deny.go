@@ -39,10 +39,10 @@ func (a *attempt) denied() *page {
 
 // unreached is what the client of an attempt is told that could not be connected.
 func (a *attempt) unreached(err error) *page {
-	fault := faultOf(err)
-	if fault == privateAddress {
-		return a.denied()
+	if a.decision.Verdict == policy.Deny {
+		return a.denied() // for where the name leads, or a limit
 	}
+	fault := faultOf(err)
 	return a.failed(fault.String(), fault.timeout())
 }
 

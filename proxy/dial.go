@@ -37,6 +37,7 @@ const (
 	privateAddress           // the name leads to special-purpose addresses only: a denial
 	lookupTimeout            // the resolver has no answer in time
 	lookupFailed             // the resolver has no answer
+	overLimit                // there are too many connections already: a denial
 )
 
 // String is the fault's error type of RFC 9209, section 2.3.
@@ -51,6 +52,7 @@ func (f dialFault) String() string {
 		privateAddress: "destination_ip_prohibited",
 		lookupTimeout:  "dns_timeout",
 		lookupFailed:   "dns_error",
+		overLimit:      "connection_limit_reached",
 	}[f]
 }
 
@@ -79,8 +81,31 @@ func faultOf(err error) dialFault {
 // gives, and of these only at those that the policy lets a name lead to. Config's
 // ConnectTimeout bounds it. The error is a *dialError.
 func (p *Proxy) dial(ctx context.Context, a *attempt) (*net.TCPConn, error) {
+	if err := p.admit(a); err != nil {
+		fault := overLimit
+		if errors.Is(err, errStopping) {
+			fault = abandoned
+		}
+		return nil, &dialError{fault, err}
+	}
+	slot := a.peer.slot
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(slot.ctx, func() { cancel(context.Cause(slot.ctx)) })()
+	conn, err := p.reach(ctx, a)
+	if err == nil {
+		slot.connected(a.dest)
+	}
+	return conn, err
+}
+
+// reach connects without asking for a place.
+func (p *Proxy) reach(ctx context.Context, a *attempt) (*net.TCPConn, error) {
 	timed, cancel := context.WithTimeout(ctx, p.cfg.ConnectTimeout)
 	defer cancel()
+	if a.original.IsValid() {
+		return p.connect(timed, a, []netip.Addr{a.original})
+	}
 	addrs, err := p.deps.Lookup(timed, a.name)
 	switch {
 	case err == nil && len(addrs) == 0:
@@ -88,19 +113,11 @@ func (p *Proxy) dial(ctx context.Context, a *attempt) (*net.TCPConn, error) {
 	case err == nil:
 		return p.connect(timed, a, addrs)
 	case ctx.Err() != nil:
-		return nil, &dialError{abandoned, err}
+		return nil, &dialError{abandoned, context.Cause(ctx)}
 	case isTimeout(err):
 		return nil, &dialError{lookupTimeout, err}
 	}
 	return nil, &dialError{lookupFailed, err}
-}
-
-// dialOriginal connects an observed flow that names no host to where the client itself
-// wanted to go, within the same guards.
-func (p *Proxy) dialOriginal(ctx context.Context, a *attempt, meant netip.Addr) (*net.TCPConn, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.ConnectTimeout)
-	defer cancel()
-	return p.connect(ctx, a, []netip.Addr{meant})
 }
 
 // connect dials those of the addresses that pass the guards.
@@ -126,10 +143,11 @@ func (p *Proxy) connect(ctx context.Context, a *attempt, addrs []netip.Addr) (*n
 	if bad != nil {
 		a.detail = "left out: " + bad.Error()
 	}
-	conn, err := race(ctx, good, p.dialTCP)
+	conn, dest, err := race(ctx, good, p.dialTCP)
 	if err != nil {
 		return nil, err
 	}
+	a.dest = dest
 	return conn.(*net.TCPConn), nil
 }
 
@@ -200,10 +218,10 @@ func interleave(addrs []netip.Addr) []netip.Addr {
 	return order
 }
 
-// race returns the first connection to any of the addresses. One after the other is
+// race returns the first connection to any of the addresses, and to which. One after the other is
 // tried; the next begins when one has failed, or has said nothing for attemptDelay
 // (RFC 8305 §5). When it returns, nothing that it started is left.
-func race(ctx context.Context, addrs []netip.AddrPort, dial func(context.Context, netip.AddrPort) (net.Conn, error)) (net.Conn, error) {
+func race(ctx context.Context, addrs []netip.AddrPort, dial func(context.Context, netip.AddrPort) (net.Conn, error)) (net.Conn, netip.AddrPort, error) {
 	type result struct {
 		i    int // of addrs
 		conn net.Conn
@@ -243,7 +261,7 @@ func race(ctx context.Context, addrs []netip.AddrPort, dial func(context.Context
 		case r := <-results:
 			ended++
 			if r.err == nil {
-				return r.conn, nil
+				return r.conn, addrs[r.i], nil
 			}
 			f, why := faultOfConnect(r.err)
 			fault = max(fault, f)
@@ -255,11 +273,11 @@ func race(ctx context.Context, addrs []netip.AddrPort, dial func(context.Context
 	}
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
-		return nil, &dialError{abandoned, fmt.Errorf("connecting: %w", context.Cause(ctx))}
+		return nil, netip.AddrPort{}, &dialError{abandoned, fmt.Errorf("connecting: %w", context.Cause(ctx))}
 	case started == 0: // the look-up took all the time
-		return nil, &dialError{timedOut, fmt.Errorf("connecting: %w", ctx.Err())}
+		return nil, netip.AddrPort{}, &dialError{timedOut, fmt.Errorf("connecting: %w", ctx.Err())}
 	}
-	return nil, &dialError{fault, fmt.Errorf("connecting to %s", strings.Join(causes[:started], ", "))}
+	return nil, netip.AddrPort{}, &dialError{fault, fmt.Errorf("connecting to %s", strings.Join(causes[:started], ", "))}
 }
 
 // faultOfConnect tells what kind of failure one address had, and in the fewest words why.

@@ -153,7 +153,7 @@ func TestRace(t *testing.T) {
 				}
 				var calls []string
 				began := time.Now()
-				conn, err := race(ctx, list, hostFunc(hosts).dial(&calls))
+				conn, dest, err := race(ctx, list, hostFunc(hosts).dial(&calls))
 				if took := time.Since(began); took != tt.took {
 					t.Errorf("took %v, want %v", took, tt.took)
 				}
@@ -165,8 +165,8 @@ func TestRace(t *testing.T) {
 					if faultOf(err) != tt.fault || err.Error() != tt.err {
 						t.Errorf("error %v %q, want %v %q", faultOf(err), err, tt.fault, tt.err)
 					}
-				case conn.(*fakeConn).addr.Addr().String() != tt.won:
-					t.Errorf("connected to %v, want %v", conn.(*fakeConn).addr, tt.won)
+				case conn.(*fakeConn).addr != dest || dest.Addr().String() != tt.won:
+					t.Errorf("connected to %v, said to be %v, want %v", conn.(*fakeConn).addr, dest, tt.won)
 				}
 			})
 		})
@@ -185,7 +185,7 @@ func TestRaceClosesTheLoser(t *testing.T) {
 			}
 			return second, nil
 		}
-		won, err := race(t.Context(), []netip.AddrPort{first.addr, second.addr}, dial)
+		won, _, err := race(t.Context(), []netip.AddrPort{first.addr, second.addr}, dial)
 		if err != nil || won != first || first.closed {
 			t.Fatalf("got %v, %v, want the first, open", won, err)
 		}
@@ -201,11 +201,11 @@ func TestRaceAbandoned(t *testing.T) {
 		time.AfterFunc(time.Second, cancel)
 		var calls []string
 		silent := hostFunc(func(netip.Addr) (time.Duration, error) { return time.Hour, nil })
-		_, err := race(ctx, []netip.AddrPort{netip.MustParseAddrPort("8.8.0.1:443")}, silent.dial(&calls))
+		_, _, err := race(ctx, []netip.AddrPort{netip.MustParseAddrPort("8.8.0.1:443")}, silent.dial(&calls))
 		if faultOf(err) != abandoned {
 			t.Errorf("error %v %q, want %v", faultOf(err), err, abandoned)
 		}
-		_, err = race(ctx, []netip.AddrPort{netip.MustParseAddrPort("8.8.0.2:443")}, silent.dial(&calls))
+		_, _, err = race(ctx, []netip.AddrPort{netip.MustParseAddrPort("8.8.0.2:443")}, silent.dial(&calls))
 		if faultOf(err) != abandoned || len(calls) != 1 {
 			t.Errorf("already abandoned: error %v, calls %q", err, calls)
 		}
@@ -282,7 +282,7 @@ func TestCheckDestination(t *testing.T) {
 	}
 }
 
-func TestDial(t *testing.T) {
+func TestReach(t *testing.T) {
 	private := policy.Decision{Verdict: policy.Allow, Rule: &policy.Rule{Private: true}}
 	observed := policy.Decision{Verdict: policy.WouldDeny, Rule: &policy.Rule{Private: true}}
 	many := ""
@@ -334,7 +334,7 @@ func TestDial(t *testing.T) {
 				return nil, syscall.ECONNREFUSED
 			}
 			a := &attempt{name: "x.example", port: 8443, decision: tt.decision}
-			_, err := p.dial(t.Context(), a)
+			_, err := p.reach(t.Context(), a)
 			if faultOf(err) != tt.fault || tt.err != "" && err.Error() != tt.err {
 				t.Errorf("error %v %q, want %v %q", faultOf(err), err, tt.fault, tt.err)
 			}
@@ -346,7 +346,7 @@ func TestDial(t *testing.T) {
 }
 
 // The guards hold for the address that a nameless flow was meant for.
-func TestDialOriginal(t *testing.T) {
+func TestReachOriginal(t *testing.T) {
 	p := New(Config{ConnectTimeout: time.Minute}, Deps{})
 	p.own = func() ([]netip.Addr, error) { return addrs("93.184.215.14"), nil }
 	p.dialTCP = func(context.Context, netip.AddrPort) (net.Conn, error) { return nil, syscall.ECONNREFUSED }
@@ -354,7 +354,7 @@ func TestDialOriginal(t *testing.T) {
 		addr string
 		want dialFault
 	}{{"8.8.8.8", refused}, {"10.0.0.1", privateAddress}, {"127.0.0.1", privateAddress}, {"93.184.215.14", privateAddress}} {
-		_, err := p.dialOriginal(t.Context(), &attempt{}, netip.MustParseAddr(tt.addr))
+		_, err := p.reach(t.Context(), &attempt{original: netip.MustParseAddr(tt.addr)})
 		if faultOf(err) != tt.want {
 			t.Errorf("%s: %v %v, want %v", tt.addr, faultOf(err), err, tt.want)
 		}
@@ -369,14 +369,14 @@ func TestDialRefused(t *testing.T) {
 	}
 	addr := netip.MustParseAddrPort(l.Addr().String())
 	l.Close()
-	_, err = race(t.Context(), []netip.AddrPort{addr}, dialTCP)
+	_, _, err = race(t.Context(), []netip.AddrPort{addr}, dialTCP)
 	if faultOf(err) != refused {
 		t.Errorf("error %v %v, want %v", faultOf(err), err, refused)
 	}
 }
 
 func TestDialFaults(t *testing.T) {
-	for f := abandoned; f <= lookupFailed; f++ {
+	for f := abandoned; f <= overLimit; f++ {
 		if f.String() == "" {
 			t.Errorf("fault %d has no error type", f)
 		}

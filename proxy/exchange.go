@@ -51,7 +51,7 @@ func (h *httpConn) exchange(w http.ResponseWriter, r *http.Request, a *attempt) 
 		a.unreached(err).write(w)
 		return
 	}
-	h.p.allow(a, addrPort(server))
+	h.p.allow(a)
 
 	to := &answer{w: w, control: http.NewResponseController(w), modern: r.ProtoAtLeast(1, 1)}
 	out := outgoing(r, a)

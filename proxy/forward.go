@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"net/http"
-	"net/netip"
 	"strconv"
 
 	"tillgate/policy"
@@ -27,7 +26,7 @@ func (h *httpConn) forward(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if h.opening != nil {
-		h.p.allow(h.opening, netip.AddrPort{})
+		h.p.allow(h.opening)
 		h.opening = nil
 	}
 	h.exchange(w, r, a)

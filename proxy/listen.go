@@ -2,12 +2,191 @@ package proxy
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tillgate/internal/pktinfo"
+	"tillgate/policy"
 )
 
-// tunnel relays between client and server until both are done, and writes the record
-// of the end. The early bytes are what the client sent already. It closes both.
-func (p *Proxy) tunnel(ctx context.Context, a *attempt, client *net.TCPConn, early []byte, server *net.TCPConn) {
-	defer client.Close()
-	defer server.Close()
+const (
+	// drainTime is how long tunnels may go on when the box stops.
+	drainTime = 3 * time.Second
+	// acceptPause is how long nothing is accepted when the box has no descriptors left.
+	acceptPause = time.Second
+)
+
+// Listen binds every address of the configuration. If one can't be bound, none is.
+func (p *Proxy) Listen(ctx context.Context) error {
+	for _, side := range []struct {
+		addrs     []string
+		listeners *[]*net.TCPListener
+	}{{p.cfg.Listen, &p.explicit}, {p.cfg.Intercept, &p.intercepted}} {
+		for _, addr := range side.addrs {
+			bound, err := bind(ctx, addr)
+			*side.listeners = append(*side.listeners, bound...)
+			if err != nil {
+				p.closeListeners()
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// bind listens at host:port. A wildcard is one socket for each family, at the same port:
+// so addresses are never mapped, and a machine without IPv6 still serves IPv4.
+func bind(ctx context.Context, addr string) (bound []*net.TCPListener, err error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen address %q: %w", addr, err)
+	}
+	families := []string{"tcp4"}
+	switch ip, err := netip.ParseAddr(host); {
+	case host == "" || err == nil && ip.IsUnspecified():
+		host, families = "", []string{"tcp4", "tcp6"}
+	case err == nil && ip.Is6():
+		families = []string{"tcp6"}
+	}
+	lc := net.ListenConfig{Control: pktinfo.Ask, KeepAliveConfig: keepAlive}
+	lc.SetMultipathTCP(false) // its sockets have neither splice(2) nor the original destination
+	for _, family := range families {
+		l, err := lc.Listen(ctx, family, net.JoinHostPort(host, port))
+		if family == "tcp6" && host == "" && errors.Is(err, syscall.EAFNOSUPPORT) {
+			continue // the kernel has no IPv6
+		}
+		if err != nil {
+			return bound, err
+		}
+		bound = append(bound, l.(*net.TCPListener))
+		port = fmt.Sprint(l.Addr().(*net.TCPAddr).Port) // the kernel chooses one for 0
+	}
+	return bound, nil
+}
+
+// Addrs are the addresses that are bound: of Config.Listen and of Config.Intercept.
+func (p *Proxy) Addrs() (explicit, intercepted []netip.AddrPort) {
+	for _, l := range p.explicit {
+		explicit = append(explicit, l.Addr().(*net.TCPAddr).AddrPort())
+	}
+	for _, l := range p.intercepted {
+		intercepted = append(intercepted, l.Addr().(*net.TCPAddr).AddrPort())
+	}
+	return explicit, intercepted
+}
+
+func (p *Proxy) closeListeners() {
+	for _, l := range p.explicit {
+		l.Close()
+	}
+	for _, l := range p.intercepted {
+		l.Close()
+	}
+}
+
+// Serve serves connections until ctx ends. Then it accepts no more, gives tunnels
+// drainTime to end by themselves, and returns when all that it started is gone.
+func (p *Proxy) Serve(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, l := range p.explicit {
+		g.Go(func() error { return p.accept(ctx, l, policy.Connect, p.serveProxy) })
+	}
+	for _, l := range p.intercepted {
+		g.Go(func() error { return p.accept(ctx, l, policy.TLS, p.intercept) })
+	}
+	g.Go(func() error {
+		p.registry.watch(ctx)
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		p.closeListeners()
+		p.registry.drain(drainTime)
+		return nil
+	})
+	return g.Wait()
+}
+
+// accept serves a listener until it is closed, and its connections to their end. The
+// plane is that of a connection which is refused before it has said anything.
+func (p *Proxy) accept(ctx context.Context, l *net.TCPListener, plane policy.Plane, serve func(context.Context, *peer)) error {
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	for {
+		conn, err := l.AcceptTCP()
+		switch {
+		case err == nil:
+			p.stats.connections.Add(1)
+			c := p.newPeer(conn)
+			if p.welcome(c, plane) {
+				conns.Go(func() {
+					defer c.giveUpPlace()
+					serve(ctx, c)
+				})
+			}
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		case isExhausted(err):
+			p.trouble.report(fmt.Sprintf("connections can't be accepted: %v", err))
+			p.deps.Log.Error("a connection could not be accepted", "err", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(acceptPause):
+			}
+		case errors.Is(err, syscall.ECONNABORTED): // the client was faster
+		default:
+			return fmt.Errorf("accepting connections at %v: %w", l.Addr(), err)
+		}
+	}
+}
+
+// isExhausted reports whether a connection was not accepted for want of descriptors or
+// memory: both come back.
+func isExhausted(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
+		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
+}
+
+// newPeer finds out what there is to know of a connection.
+func (p *Proxy) newPeer(conn *net.TCPConn) *peer {
+	local := conn.LocalAddr().(*net.TCPAddr).AddrPort()
+	return &peer{
+		TCPConn: conn,
+		client:  conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap().WithZone(""),
+		local:   netip.AddrPortFrom(local.Addr().Unmap().WithZone(""), local.Port()),
+		iface:   p.ifaces.Name(pktinfo.Incoming(conn)),
+		began:   time.Now(),
+	}
+}
+
+// welcome takes a connection in, or refuses it without having heard it: one too many, and
+// one from the Internet that is in no class. One from within the store that is in none is
+// heard, so that its record tells what it wants.
+func (p *Proxy) welcome(c *peer, plane policy.Plane) bool {
+	a := c.attempt(plane, "", c.local.Port())
+	p.know(a)
+	var err error
+	reason, detail := policy.NoReason, ""
+	if a.decision.Class == nil && policy.CheckAddr(c.client) == nil {
+		reason = policy.UnknownClient
+	} else if c.guest, err = p.registry.arrive(c.client, func() { c.Close() }); err == nil {
+		return true
+	} else if full, ok := errors.AsType[*limitError](err); ok {
+		reason, detail = policy.LimitReached, err.Error()
+		p.reportLimit(full)
+	}
+	c.SetLinger(0)
+	c.Close()
+	if reason != policy.NoReason {
+		p.stats.refused.Add(1)
+		p.deny(a, reason, detail)
+	}
+	return false
 }

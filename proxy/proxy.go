@@ -20,9 +20,11 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"tillgate/decision"
+	"tillgate/internal/pktinfo"
 	"tillgate/policy"
 )
 
@@ -41,8 +43,9 @@ type Config struct {
 	HelloTimeout   time.Duration // until the client has said which host it wants
 	IdleTimeout    time.Duration // of a tunnel, without a byte either way
 
-	Tunnels          int // at once
-	TunnelsPerClient int
+	// Tunnels are how many there may be at once, TunnelsPerClient how many of one
+	// client. So many connections besides may be waiting to say what they want.
+	Tunnels, TunnelsPerClient int
 }
 
 // LookupFunc returns the addresses of a canonical name, IPv6 first.
@@ -71,15 +74,71 @@ type Deps struct {
 // Proxy lets clients through to the hosts that the policy allows. Its zero value is
 // not usable; see [New].
 type Proxy struct {
-	cfg  Config
-	deps Deps
+	cfg      Config
+	deps     Deps
+	registry *registry
+	http     *httpSide
+	ifaces   pktinfo.Interfaces
 
-	own     func() ([]netip.Addr, error) // the box's addresses
-	dialTCP func(context.Context, netip.AddrPort) (net.Conn, error)
-	http    *httpSide
+	// What the machine tells and does. Tests have machines of their own.
+	own         func() ([]netip.Addr, error) // the box's addresses
+	dialTCP     func(context.Context, netip.AddrPort) (net.Conn, error)
+	originalDst func(*net.TCPConn) (netip.AddrPort, bool)
+
+	explicit    []*net.TCPListener // of Config.Listen
+	intercepted []*net.TCPListener // of Config.Intercept
+
+	stats   stats
+	trouble trouble
 }
 
 // New starts nothing.
 func New(cfg Config, deps Deps) *Proxy {
-	return &Proxy{cfg: cfg, deps: deps, own: ownAddresses, dialTCP: dialTCP, http: newHTTPSide()}
+	p := &Proxy{
+		cfg:         cfg,
+		deps:        deps,
+		http:        newHTTPSide(),
+		own:         ownAddresses,
+		dialTCP:     dialTCP,
+		originalDst: originalDst,
+	}
+	tunnels := limit{cfg.Tunnels, cfg.TunnelsPerClient}
+	p.registry = newRegistry(tunnels, tunnels, p.judge, deps.Trusted)
+	return p
+}
+
+// PolicyChanged ends the tunnels that the policy now in force denies. It is to be called
+// after Deps.Policy has begun to return it.
+func (p *Proxy) PolicyChanged() { p.registry.recheck() }
+
+// Stats are counts since the start.
+type Stats struct {
+	Connections uint64 // that clients made
+	Refused     uint64 // of those, at once: one too many, or a stranger
+	Allowed     uint64 // attempts that were connected
+	Denied      uint64 // attempts
+	Failed      uint64 // attempts that may pass, but could not be connected
+	Up, Down    uint64 // bytes in tunnels that have ended
+	Waiting     int    // connections that have asked for nothing yet, now
+	Tunnels     int    // now, with the connections that had a request by HTTP
+}
+
+type stats struct {
+	connections, refused, allowed, denied, failed, up, down atomic.Uint64
+}
+
+// Stats returns what was counted.
+func (p *Proxy) Stats() Stats {
+	waiting, tunnels := p.registry.count()
+	return Stats{
+		Connections: p.stats.connections.Load(),
+		Refused:     p.stats.refused.Load(),
+		Allowed:     p.stats.allowed.Load(),
+		Denied:      p.stats.denied.Load(),
+		Failed:      p.stats.failed.Load(),
+		Up:          p.stats.up.Load(),
+		Down:        p.stats.down.Load(),
+		Waiting:     waiting,
+		Tunnels:     tunnels,
+	}
 }

@@ -1,7 +1,7 @@
 package proxy
 
 import (
-	"net/netip"
+	"errors"
 	"strings"
 	"time"
 
@@ -12,25 +12,47 @@ import (
 // deny ends an attempt: with the policy's reason, or with that of a guard, which
 // overrides what the policy said. It writes the attempt's one record.
 func (p *Proxy) deny(a *attempt, reason policy.Reason, detail string) {
+	p.stats.denied.Add(1)
 	p.know(a)
 	a.decision.Verdict, a.decision.Reason = policy.Deny, reason
-	p.note(a, netip.AddrPort{}, "", detail)
+	p.note(a, "", detail)
 }
 
-// allow writes the record of an attempt that is connected to dest.
-func (p *Proxy) allow(a *attempt, dest netip.AddrPort) {
-	p.note(a, dest, "", a.detail)
+// allow writes the record of an attempt that goes on, after dial if there is one.
+func (p *Proxy) allow(a *attempt) {
+	p.stats.allowed.Add(1)
+	p.note(a, "", a.detail)
 }
 
-// failed writes the record of an attempt that may pass but could not be connected. An
-// address that no rule allows is a denial.
+// failed writes the record of an attempt that may pass but could not be connected, or
+// of its denial if that is what dial ran into.
 func (p *Proxy) failed(a *attempt, err error) {
-	fault := faultOf(err)
-	if fault == privateAddress {
+	switch fault := faultOf(err); fault {
+	case privateAddress:
 		p.deny(a, policy.PrivateAddress, err.Error())
-		return
+	case overLimit:
+		if full, ok := errors.AsType[*limitError](err); ok {
+			p.reportLimit(full)
+		}
+		p.deny(a, policy.LimitReached, err.Error())
+	default:
+		p.stats.failed.Add(1)
+		p.note(a, fault.String(), err.Error())
 	}
-	p.note(a, netip.AddrPort{}, fault.String(), err.Error())
+}
+
+// closed writes the record of a tunnel's end.
+func (p *Proxy) closed(a *attempt, end tunnelEnd) {
+	p.stats.up.Add(end.Up)
+	p.stats.down.Add(end.Down)
+	rec := a.record()
+	rec.Event = decision.EventClose
+	rec.Name = strings.Clone(rec.Name)
+	rec.Dest = a.dest
+	rec.Up, rec.Down = end.Up, end.Down
+	rec.Ms = milliseconds(end.Duration)
+	rec.By, rec.Detail = end.By.String(), end.Why
+	p.deps.Records.Record(rec)
 }
 
 // know fills in whose attempt it is where the policy has not been asked yet.
@@ -44,14 +66,14 @@ func (p *Proxy) know(a *attempt) {
 // note writes the attempt's one record, or counts it. The rcode tells a failure from a
 // success, so that neither is counted as a repeat of the other: it is the error type
 // of RFC 9209, as the client of a CONNECT is told it.
-func (p *Proxy) note(a *attempt, dest netip.AddrPort, rcode, detail string) {
+func (p *Proxy) note(a *attempt, rcode, detail string) {
 	rec := a.record()
 	rec.Rcode = rcode
 	if p.deps.Records.Repeat(rec.Key()) {
 		return
 	}
 	rec.Name = strings.Clone(rec.Name)
-	rec.Dest, rec.Detail = dest, detail
+	rec.Dest, rec.Detail = a.dest, detail
 	rec.Ms = milliseconds(time.Since(a.began))
 	p.deps.Records.Record(rec)
 }

@@ -41,7 +41,8 @@ var errStopping = errors.New("the box is stopping")
 // A flow is what a tunnel was allowed for, to be asked about again.
 type flow struct {
 	policy.Request
-	Dest netip.AddrPort // that it leads to; not valid until it is connected
+	Dest  netip.AddrPort // that it leads to; not valid until it is connected
+	NoSNI bool           // its ClientHello had none, though it has a name
 }
 
 // A registry knows every connection that is open, because of which it can
@@ -138,6 +139,14 @@ func (s *slot) connected(dest netip.AddrPort) {
 	s.r.mu.Lock()
 	defer s.r.mu.Unlock()
 	s.flow.Dest = dest
+	s.r.judgeAgain(s)
+}
+
+// withoutSNI says that the ClientHello had none, since not every rule is for that.
+func (s *slot) withoutSNI() {
+	s.r.mu.Lock()
+	defer s.r.mu.Unlock()
+	s.flow.NoSNI = true
 	s.r.judgeAgain(s)
 }
 
