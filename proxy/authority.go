@@ -48,7 +48,10 @@ func isIPv6(s string) bool {
 // parsePort takes 1 to 65535, without leading zeros.
 func parsePort(s string) (uint16, bool) {
 	n, err := strconv.ParseUint(s, 10, 16)
-	return uint16(n), err == nil && s[0] != '0'
+	if err != nil || s[0] == '0' {
+		return 0, false
+	}
+	return uint16(n), true
 }
 
 // on is the port, or the standard one where none is written.

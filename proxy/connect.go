@@ -122,19 +122,24 @@ func (p *Proxy) serveTunnel(ctx context.Context, c *peer, o *opened) {
 	}
 	a := o.attempt
 	hello, raw, err := readHello(c.TCPConn, o.early)
-	if reason, detail := a.checkHello(hello, err); reason != policy.NoReason {
-		o.server.Close()
-		p.deny(a, reason, detail)
-		if reason == policy.NoHello || reason == policy.NotTLS {
-			c.Close()
-		} else {
-			refuseTLS(c.TCPConn)
-		}
+	reason, detail := a.checkHello(hello, err)
+	if reason == policy.NoReason {
+		a.noSNI = !hello.HasSNI
+		p.allow(a)
+		p.tunnel(a, raw, o.server)
 		return
 	}
-	a.noSNI = !hello.HasSNI
-	p.allow(a)
-	p.tunnel(a, raw, o.server)
+	o.server.Close()
+	if cause := context.Cause(c.slot.ctx); cause != nil {
+		p.failed(a, &dialError{abandoned, cause}) // by the policy or the box, not by the client
+	} else {
+		p.deny(a, reason, detail)
+	}
+	if reason == policy.NoHello || reason == policy.NotTLS {
+		c.Close()
+	} else {
+		refuseTLS(c.TCPConn)
+	}
 }
 
 // checkHello returns why what a client says in its tunnel is not what it said before.

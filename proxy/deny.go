@@ -34,6 +34,9 @@ func (a *attempt) denied() *page {
 		p.status, p.fault = http.StatusServiceUnavailable, "connection_limit_reached"
 	}
 	p.text = "This is not let through.\n\n" + a.facts(reason.Text()+" ("+reason.String()+")")
+	if _, ok := policy.WireName(a.name); ok && a.name != "" {
+		p.text += fact("next", "on the box: tillgate explain "+a.client.String()+" "+a.asked())
+	}
 	return p
 }
 
@@ -53,38 +56,44 @@ func (a *attempt) failed(fault string, timeout bool) *page {
 	if timeout {
 		p.status = http.StatusGatewayTimeout
 	}
-	p.text = "The host could not be reached.\n\n" + a.facts(strings.ReplaceAll(fault, "_", " "))
+	p.text = "This is let through, but the host could not be reached.\n\n" +
+		a.facts(strings.ReplaceAll(fault, "_", " ")) +
+		fact("next", "on the box: tillgate check")
 	return p
 }
 
-// facts are what the one who reads a page may go on with.
+// facts are what is known of an attempt, for the one who reads a page.
 func (a *attempt) facts(why string) string {
-	var b strings.Builder
-	line := func(key, value string) { fmt.Fprintf(&b, "%-9s%s\n", key+":", value) }
-
-	name, asked := a.name, ""
-	if _, ok := policy.WireName(name); !ok {
-		name = strconv.QuoteToASCII(name)
+	text := ""
+	if asked := a.asked(); asked != "" {
+		text += fact("asked", asked)
 	}
-	if name != "" {
-		asked = net.JoinHostPort(name, strconv.Itoa(int(a.port)))
-		line("asked", asked)
-	}
-	line("why", why)
+	text += fact("why", why)
 	if class := a.decision.Class; class != nil {
-		line("class", class.Name)
+		text += fact("class", class.Name)
 	}
 	if rule := a.decision.Rule; rule != nil && rule.Service != nil {
 		service := rule.Service.ID
 		if row := rule.Service.Row; row != 0 {
 			service += fmt.Sprintf(", row %d of the document", row)
 		}
-		line("service", service)
+		text += fact("service", service)
 	}
-	if asked != "" {
-		line("next", "on the box: tillgate explain "+a.client.String()+" "+asked)
+	return text
+}
+
+func fact(key, value string) string { return fmt.Sprintf("%-9s%s\n", key+":", value) }
+
+// asked is the host and port that an attempt is about; what is no host name is quoted.
+func (a *attempt) asked() string {
+	text := a.name
+	if _, ok := policy.WireName(a.name); !ok {
+		text = strconv.QuoteToASCII(a.name)
 	}
-	return b.String()
+	if a.port != 0 {
+		text += ":" + strconv.Itoa(int(a.port))
+	}
+	return text
 }
 
 // header returns the fields of the page. Its values are the box's own, so they are

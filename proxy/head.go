@@ -198,10 +198,10 @@ func (r *headReader) framing() string {
 // destination checks that the request says in one voice whom it is for. A detail without
 // a reason: the name is none, and the policy says of which kind.
 func (r *headReader) destination() (policy.Reason, string) {
-	switch {
-	case (r.connect || r.absolute) && !r.asked.named:
+	switch told := r.connect || r.absolute; {
+	case told && !r.asked.named:
 		return policy.NoReason, "not a host name"
-	case !r.asked.valid, r.connect && r.asked.port == 0:
+	case told && !r.asked.valid, r.connect && r.asked.port == 0:
 		return policy.Malformed, "not host:port"
 	case r.connect:
 		return r.hostAgrees(r.asked.port)

@@ -60,8 +60,8 @@ func (p *Proxy) serveProxy(ctx context.Context, c *peer) {
 		return
 	}
 	c.Close()
-	if h.silent() {
-		p.deny(c.attempt(policy.Connect, "", 0), policy.NoHello, "no request")
+	if h.silent(ctx) {
+		p.deny(c.attempt(policy.Connect, "", 0), policy.NoHello, "no whole request")
 	}
 }
 
@@ -71,16 +71,17 @@ func (p *Proxy) serveHTTPConn(ctx context.Context, c *peer, meant netip.AddrPort
 	h := &httpConn{p: p, peer: c, gate: newGate(c.TCPConn, early), port: meant.Port()}
 	h.serve(ctx)
 	c.Close()
-	if h.silent() {
+	if h.silent(ctx) {
 		p.deny(c.attempt(policy.HTTP, "", meant.Port()), policy.NoHello, "no whole request")
 	}
 }
 
 // silent reports whether the client began, or waited, and never said what it wants. One
-// that closed without a word only looked whether somebody is there.
-func (h *httpConn) silent() bool {
+// that closed without a word only looked whether somebody is there. When ctx has ended,
+// it was not for the client to end.
+func (h *httpConn) silent(ctx context.Context) bool {
 	g := h.gate
-	return g.heads == 0 && g.fault == nil && (g.timedOut || len(g.buf) > 0)
+	return g.heads == 0 && g.fault == nil && (g.timedOut || len(g.buf) > 0) && ctx.Err() == nil
 }
 
 // serve lets net/http have the connection until it ends or becomes a tunnel.
