@@ -15,7 +15,9 @@ type summary struct {
 // add takes one more record into account.
 func (s *summary) add(r *Record) {
 	s.Records++
-	s.Last = max(s.Last, r.Seq)
+	if r.Seq <= maxSeq {
+		s.Last = max(s.Last, r.Seq)
+	}
 	if s.From.IsZero() || r.Time.Before(s.From) {
 		s.From = r.Time
 	}
@@ -75,7 +77,7 @@ func (s *source) inspect(before string) *inspection {
 		if l.n == 1 {
 			if h, err := parseHeader(l.raw); err == nil {
 				in.Header, in.seal, in.headerErr = *h, h.Prev.Seal, nil
-				in.Last = max(h.First, 1) - 1
+				in.Last = h.First - 1
 			} else {
 				in.headerErr = err
 			}

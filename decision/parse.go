@@ -28,7 +28,7 @@ func ParseRecord(line []byte) (Record, error) {
 		if n > 0 {
 			s.want(',')
 		}
-		key := s.text()
+		key := s.key()
 		s.want(':')
 		s.field(&r, key)
 		if s.err != nil {
@@ -56,9 +56,25 @@ var keys = [...]string{"time", "seq", "boot", "untrusted_time", "plane", "event"
 	"client", "class", "name", "port", "proto", "qtype", "rcode", "service", "row", "rule", "policy",
 	"count", "until", "dest", "answers", "cname", "up", "down", "ms", "offset_ms", "stale", "by", "detail"}
 
+// key reads a key. One that is written plainly, as ours are, costs no memory.
+func (s *scanner) key() string {
+	if s.next('"') {
+		rest := s.b[s.i:]
+		for n := range keys { // from the last one on: they come in order
+			k := keys[(s.at+n)%len(keys)]
+			if len(rest) > len(k) && rest[len(k)] == '"' && string(rest[:len(k)]) == k {
+				s.i += len(k) + 1
+				return k
+			}
+		}
+		s.i--
+	}
+	return s.text()
+}
+
 // field reads the value of key into r.
 func (s *scanner) field(r *Record, key string) {
-	for n := range keys { // from where the last one was: they come in order
+	for n := range keys {
 		if i := (s.at + n) % len(keys); keys[i] == key {
 			if s.seen&(1<<i) != 0 {
 				s.fail(errTwice)
@@ -159,7 +175,10 @@ func (s *scanner) fail(err error) {
 }
 
 func (s *scanner) space() {
-	for s.i < len(s.b) && strings.IndexByte(" \t\r\n", s.b[s.i]) >= 0 {
+	for s.i < len(s.b) {
+		if c := s.b[s.i]; c != ' ' && c != '\t' && c != '\r' && c != '\n' {
+			return
+		}
 		s.i++
 	}
 }
@@ -304,10 +323,17 @@ func (s *scanner) word() string {
 	return string(s.b[start:s.i])
 }
 
-func (s *scanner) uint(bits int) uint64 {
-	w := s.word()
-	n, err := strconv.ParseUint(w, 10, bits)
-	if err != nil || w[0] == '0' && len(w) > 1 {
+func (s *scanner) uint(bits int) (n uint64) {
+	s.space()
+	start := s.i
+	for ; s.i < len(s.b) && '0' <= s.b[s.i] && s.b[s.i] <= '9'; s.i++ {
+		digit := uint64(s.b[s.i] - '0')
+		if n > (math.MaxUint64-digit)/10 {
+			s.fail(errValue)
+		}
+		n = n*10 + digit
+	}
+	if digits := s.i - start; digits == 0 || digits > 1 && s.b[start] == '0' || n > math.MaxUint64>>(64-bits) {
 		s.fail(errValue)
 	}
 	return n

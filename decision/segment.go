@@ -47,6 +47,9 @@ import (
 // format is the version that headers carry.
 const format = 1
 
+// maxSeq is beyond any box's life: a greater one is damage, and not gone on from.
+const maxSeq = 1 << 62
+
 // header is the first line of a segment.
 type header struct {
 	Segment uint64    `json:"segment"`
@@ -107,6 +110,9 @@ func parseHeader(line []byte) (*header, error) {
 	if h.Format != format {
 		return nil, fmt.Errorf("format %d, this version reads %d", h.Format, format)
 	}
+	if !isSeal([]byte(h.Prev.Seal)) || h.First == 0 || h.First > maxSeq {
+		return nil, errNoHeader
+	}
 	return h, nil
 }
 
@@ -128,16 +134,19 @@ func appendSeal(dst []byte, seal string) []byte {
 // parseSeal returns the seal if line, with or without its end, is one.
 func parseSeal(line []byte) (string, bool) {
 	s, ok := bytes.CutPrefix(bytes.TrimSuffix(line, []byte("\n")), []byte(sealStart))
-	if !ok || len(s) != 2*sha256.Size+len(sealEnd) || string(s[2*sha256.Size:]) != sealEnd {
-		return "", false
+	if s, ok2 := bytes.CutSuffix(s, []byte(sealEnd)); ok && ok2 && isSeal(s) {
+		return string(s), true
 	}
-	s = s[:2*sha256.Size]
+	return "", false
+}
+
+func isSeal(s []byte) bool {
 	for _, c := range s {
 		if strings.IndexByte(hexDigits, c) < 0 {
-			return "", false
+			return false
 		}
 	}
-	return string(s), true
+	return len(s) == len(zeroSeal)
 }
 
 // Names in the folder.

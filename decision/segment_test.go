@@ -328,6 +328,9 @@ func TestParseHeader(t *testing.T) {
 		`{"segment":1`:             "no header",
 		`{"segment":"1"}`:          "no header",
 		`{"format":1,"segment":1}`: "no header",
+		`{"segment":1,"format":1,"first":1,"prev":{"seal":"0"}}`:                                  "no header",
+		`{"segment":1,"format":1,"first":0,"prev":{"seal":"` + zeroSeal + `"}}`:                   "no header",
+		`{"segment":1,"format":1,"first":4611686018427387905,"prev":{"seal":"` + zeroSeal + `"}}`: "no header",
 		`{"segment":1,"format":2}`: "format 2, this version reads 1",
 	} {
 		if _, err := parseHeader([]byte(line)); err == nil || !strings.Contains(err.Error(), want) {

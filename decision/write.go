@@ -1,11 +1,9 @@
 package decision
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 )
 
@@ -123,33 +121,37 @@ func (w *writer) close() {
 }
 
 // recover learns where the journal in w.dir stands. It returns the last seq, and
-// what cannot be read of the segments that it had to look at: one, unless
-// nothing of that is left.
+// what cannot be read of the segments that it had to look at: the last, and
+// before that as many as it takes to find a header.
 func (w *writer) recover() (last uint64, damage []error, err error) {
 	all, err := list(w.dir)
 	if err != nil {
 		return 0, nil, err
 	}
-	w.seal = ""
-	for _, l := range slices.Backward(all) {
-		src, err := openSegment(w.dir, l.number, maxSegment+1)
+	from := len(all) - 1
+	for ; from > 0; from-- {
+		if _, err := peek(w.dir, all[from].number); err == nil {
+			break
+		}
+	}
+	w.seal = zeroSeal
+	for i := max(from, 0); i < len(all); i++ {
+		src, err := openSegment(w.dir, all[i].number, maxSegment+1)
 		if err != nil {
 			return 0, nil, fmt.Errorf("reading the journal: %w", err)
 		}
-		in := src.inspect("")
+		in := src.inspect(w.seal)
 		src.close()
 		damage = append(damage, in.damage...)
 		if in.headerErr != nil {
 			damage = append(damage, &Damage{src.name, 1, in.headerErr})
 		}
-		if w.number == 0 {
-			w.number, w.to, w.tail = l.number, in.Trusted, in.restFits
-		}
-		w.seal = cmp.Or(w.seal, in.sealFits)
-		if last = in.Last; last > 0 && w.seal != "" {
-			break
+		last = max(last, in.Last)
+		w.number, w.to = all[i].number, in.Trusted
+		w.seal, w.tail = in.seal, in.rest
+		if i == len(all)-1 {
+			w.seal, w.tail = in.sealFits, in.restFits
 		}
 	}
-	w.seal = cmp.Or(w.seal, zeroSeal)
 	return last, damage, nil
 }
