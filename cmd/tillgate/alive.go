@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/miekg/dns"
+
+	"tillgate/console"
+	"tillgate/decision"
+)
+
+// newProbe returns a name that nobody else can know. The box answers for it
+// by itself.
+func newProbe() string { return strings.ToLower(rand.Text()) + ".tillgate.internal" }
+
+// unprobed is the journal for the resolver: it leaves out the questions that
+// the box asks itself, which are no client's.
+type unprobed struct {
+	*decision.Journal
+	probe string
+}
+
+func (u unprobed) Repeat(k decision.Key) bool {
+	return strings.TrimSuffix(k.Name, ".") == u.probe || u.Journal.Repeat(k)
+}
+
+// alive asks every listener and the API as a client would. So what it says is
+// true of the whole way of a query but the upstream, which the box can be
+// without.
+func (a *appliance) alive(ctx context.Context) error {
+	local, err := net.InterfaceAddrs()
+	if err != nil {
+		return fmt.Errorf("listing the interfaces' addresses: %w", err)
+	}
+	for _, addr := range a.resolver.Addrs() {
+		addr, ok := reachable(addr, local)
+		if !ok {
+			continue // the address has gone from the machine: no fault of the listener
+		}
+		for _, network := range []string{"udp", "tcp"} {
+			if err := a.ask(ctx, network, addr); err != nil {
+				return fmt.Errorf("asking the DNS at %v by %s: %w", addr, network, err)
+			}
+		}
+	}
+	_, err = console.NewClient(a.where.socket).Status(ctx)
+	return err
+}
+
+// flood is how many queries of others in the meantime are sign enough that
+// queries are answered, when the box's own got lost among them.
+const flood = 1000
+
+// ask sends a query and takes any answer. A client over its rate gets none, but
+// is counted, at the end of the same way.
+func (a *appliance) ask(ctx context.Context, network string, addr netip.AddrPort) error {
+	before := a.resolver.Stats()
+	m := new(dns.Msg).SetQuestion(a.probe+".", dns.TypeA)
+	client := dns.Client{Net: network}
+	_, _, err := client.ExchangeContext(ctx, m, addr.String())
+	if err == nil {
+		return nil
+	}
+	now := a.resolver.Stats()
+	if now.Dropped > before.Dropped || now.Queries > before.Queries+flood {
+		return nil
+	}
+	return err
+}
+
+// reachable is where a listener can be asked from the machine itself.
+func reachable(addr netip.AddrPort, local []net.Addr) (netip.AddrPort, bool) {
+	if a := addr.Addr(); a.IsUnspecified() {
+		loopback := netip.IPv6Loopback()
+		if a.Is4() {
+			loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		}
+		return netip.AddrPortFrom(loopback, addr.Port()), true
+	}
+	if addr.Addr().IsLoopback() {
+		return addr, true // all of 127.0.0.0/8, which no interface lists
+	}
+	for _, l := range local {
+		p, err := netip.ParsePrefix(l.String())
+		if err == nil && p.Addr() == addr.Addr().WithZone("") {
+			return addr, true
+		}
+	}
+	return addr, false
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tillgate/console"
+	"tillgate/decision"
+	"tillgate/internal/clock"
+	"tillgate/resolver"
+)
+
+// An appliance is the box: its parts, and what they tell each other.
+type appliance struct {
+	where    places
+	settings settings
+	build    build
+	started  time.Time
+	log      *slog.Logger
+	lock     *os.File
+
+	clock    *clock.Clock
+	policy   policySource
+	journal  *decision.Journal
+	resolver *resolver.Resolver
+	console  *console.Console
+	systemd  systemd
+	probe    string // the name that the watchdog asks for
+	health   healthLog
+	pid      int
+	follow   string // the command that shows what this box decides
+
+	lastChange atomic.Pointer[policyChange]
+}
+
+// openAppliance makes the parts. It starts nothing. The error is a
+// [configurationError] when the files are wrong.
+func openAppliance(where places, s settings, log *slog.Logger) (_ *appliance, err error) {
+	a := &appliance{where: where, settings: s, build: readBuild(), pid: os.Getpid(), log: log,
+		probe: newProbe(), systemd: newSystemd(log)}
+	if a.lock, err = lockState(where.state); err != nil {
+		return nil, failed(err)
+	}
+	defer func() {
+		if err != nil {
+			a.close()
+		}
+	}()
+	a.clock = clock.New(nil, a.build.Time)
+	a.started = a.clock.Now()
+	if a.policy, err = openPolicy(where, a.clock.Now); err != nil {
+		return nil, configurationError{where.config, err, fixFiles}
+	}
+	a.journal, err = decision.Open(decision.Config{
+		Dir:          filepath.Join(where.state, journalDir),
+		Sync:         s.Journal.Sync,
+		Keep:         s.Journal.Keep,
+		MaxSize:      s.Journal.MaxSize,
+		RepeatWindow: s.Journal.RepeatWindow,
+		Now:          a.clock.Now,
+		Trusted:      func() (time.Time, bool) { t := a.clock.Trusted(); return t, !t.IsZero() },
+		Coarse:       func() bool { return a.clock.Level() >= clock.Coarse },
+		PolicyID:     func() string { return a.policy.set().ID() },
+		Log:          log,
+	})
+	if err != nil {
+		return nil, failed(fmt.Errorf("opening the journal: %w; make its folder readable and writable for this user", err))
+	}
+	a.resolver, err = resolver.New(resolver.Config{
+		Listen:    s.Listen.DNS,
+		URL:       s.Upstream.URL,
+		Addresses: s.Upstream.Addresses,
+		Timeout:   s.Upstream.Timeout,
+		Rate:      s.DNS.Rate,
+		Burst:     s.DNS.Burst,
+		Entries:   s.Cache.Entries,
+		Stale:     s.Cache.Stale,
+		Warm:      s.Cache.Warm,
+		CacheFile: filepath.Join(where.state, "cache"),
+	}, resolver.Deps{
+		Policy:  a.policy.set,
+		Clock:   a.clock,
+		Records: unprobed{a.journal, a.probe},
+		Log:     log,
+	})
+	if err != nil {
+		return nil, configurationError{where.config, err, fixFiles}
+	}
+	a.console = console.New(console.Config{
+		Socket:  where.socket,
+		Status:  a.status,
+		Policy:  a.policy.set,
+		Now:     a.clock.Trusted,
+		Journal: a.journal,
+		Log:     log,
+	})
+	a.policy.onChange(a.policyChanged)
+	return a, nil
+}
+
+// listen binds all that the box listens on, or nothing.
+func (a *appliance) listen(ctx context.Context) error {
+	if err := a.resolver.Listen(ctx); err != nil {
+		return explainBind("listen.dns", err, "/proc")
+	}
+	return listenSocket(ctx, a.console, a.where.socket)
+}
+
+// serve runs all parts until ctx ends or one of them fails. Then the listeners
+// stop taking in and answer what was asked, the API ends, and the journal is
+// the last to go: it has what all the others had to say.
+func (a *appliance) serve(ctx context.Context, stop context.CancelCauseFunc, signals <-chan os.Signal) error {
+	endJournal := stage(stop, a.journal.Serve)
+	endConsole := stage(stop, a.console.Serve)
+	a.announce()
+
+	front, ctx := errgroup.WithContext(ctx)
+	front.Go(func() error { return a.resolver.Serve(ctx) })
+	front.Go(func() error { return a.policy.serve(ctx) })
+	front.Go(func() error { a.obey(ctx, signals, stop); return nil })
+	front.Go(func() error { a.watchHealth(ctx); return nil })
+	front.Go(func() error { a.systemd.watchdog(ctx, a.alive); return nil })
+	front.Go(func() error { <-ctx.Done(); a.systemd.stopping(); return nil })
+	err := front.Wait()
+
+	a.farewell(context.Cause(ctx))
+	return errors.Join(err, endConsole(), endJournal())
+}
+
+// stage starts a part that outlives others. The part's end by itself is that
+// of the box; end ends it, and returns when it is gone.
+func stage(stop context.CancelCauseFunc, serve func(context.Context) error) (end func() error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		err := serve(ctx)
+		stop(err)
+		done <- err
+	}()
+	return func() error {
+		cancel()
+		return <-done
+	}
+}
+
+// close lets go of the state. What else is open goes with the process.
+func (a *appliance) close() { a.lock.Close() }

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"tillgate/console"
+	"tillgate/decision"
+	"tillgate/internal/clock"
+	"tillgate/policy"
+)
+
+const (
+	// healthEvery is how often the parts are asked how they are.
+	healthEvery = time.Second
+	// steady is how long a part must be well until that is a record: a line
+	// that comes and goes would fill the journal.
+	steady = 10 * time.Second
+)
+
+// parts are what the parts say of themselves.
+func (a *appliance) parts() []decision.Health {
+	return []decision.Health{
+		a.dnsHealth(),
+		a.resolver.Health(),
+		a.policyHealth(),
+		a.journal.Health(),
+		timeHealth(a.clock),
+	}
+}
+
+// dnsHealth is that of the listeners: they are bound, or the box has not started.
+func (a *appliance) dnsHealth() decision.Health {
+	if len(a.resolver.Addrs()) == 0 {
+		return decision.Health{Part: "dns", Text: "turned off: listen.dns is empty"}
+	}
+	return decision.Health{Part: "dns", Text: "listens on " + a.dnsAddrs()}
+}
+
+func (a *appliance) dnsAddrs() string {
+	var addrs []string
+	for _, addr := range a.resolver.Addrs() {
+		addrs = append(addrs, addr.String())
+	}
+	return strings.Join(addrs, ", ")
+}
+
+func (a *appliance) policyHealth() decision.Health {
+	set := a.policy.set()
+	h := decision.Health{Part: "policy", Text: set.ID() + ", " + a.policy.origin(a.where.config) + ", mode " + set.Mode().String()}
+	if since, err := a.policy.err(); err != nil {
+		h.State, h.Since = decision.Warn, since
+		h.Text = set.ID() + " stays in force; " + joinLines(err.Error())
+	}
+	return h
+}
+
+func timeHealth(c *clock.Clock) decision.Health {
+	h := decision.Health{Part: "time", Text: "by the system's clock"}
+	if c.Level() == clock.None {
+		h.State = decision.Bad
+		h.Text = fmt.Sprintf("the system's clock says %s, which cannot be: it is after %s; certificates are not valid then, and documented names fail; set the clock",
+			c.Now().UTC().Format(time.DateTime), c.Floor().UTC().Format(time.DateTime))
+	}
+	return h
+}
+
+// A healthLog remembers what was last seen and told of each part.
+type healthLog struct {
+	mu    sync.Mutex
+	parts map[string]*partLog
+}
+
+type partLog struct {
+	state decision.State // last seen
+	since time.Time      // that it is so
+	told  decision.State // of which there is a record
+	from  time.Time      // since told
+}
+
+// A healthChange is to be told.
+type healthChange struct{ part, text string }
+
+// note sets when each part came into its state, where the part itself does not
+// say, and returns the changes that are to be told.
+func (l *healthLog) note(parts []decision.Health, now time.Time) (changes []healthChange) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.parts == nil {
+		l.parts = make(map[string]*partLog)
+	}
+	for i := range parts {
+		h := &parts[i]
+		p := l.parts[h.Part]
+		if p == nil {
+			p = &partLog{since: now, from: now}
+			l.parts[h.Part] = p
+		}
+		if p.state != h.State {
+			p.state, p.since = h.State, now
+		}
+		if h.Since.IsZero() {
+			h.Since = p.since
+		}
+		if p.told == h.State || h.State < p.told && now.Sub(p.since) < steady {
+			continue
+		}
+		text := fmt.Sprintf("%s: %s", h.State, h.Text)
+		if h.State == decision.OK {
+			text = fmt.Sprintf("ok after %s: %s", p.since.Sub(p.from).Round(time.Second), h.Text)
+		}
+		changes = append(changes, healthChange{h.Part, text})
+		p.told, p.from = h.State, p.since
+	}
+	return changes
+}
+
+// checkHealth asks all parts, and records what has changed of those that do
+// not so themselves.
+func (a *appliance) checkHealth() []decision.Health {
+	parts := a.parts()
+	for _, change := range a.health.note(parts, a.clock.Now()) {
+		if change.part == "journal" || change.part == "policy" {
+			continue
+		}
+		a.log.Warn("health", "part", change.part, "now", change.text)
+		a.journal.Record(decision.Record{
+			Plane:  policy.System,
+			Event:  decision.EventHealth,
+			Detail: change.part + ": " + change.text,
+		})
+	}
+	return parts
+}
+
+func (a *appliance) watchHealth(ctx context.Context) {
+	tick := time.NewTicker(healthEvery)
+	defer tick.Stop()
+	for {
+		a.checkHealth()
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// status is the box as the API tells of it.
+func (a *appliance) status() console.Status {
+	parts, worst := console.Parts(a.checkHealth())
+	set := a.policy.set()
+	s := console.Status{
+		Version: a.build.Version,
+		Boot:    a.journal.Boot(),
+		PID:     a.pid,
+		Started: a.started.UTC(),
+		Uptime:  a.clock.Now().Sub(a.started).Seconds(),
+		State:   worst.String(),
+		Parts:   parts,
+		Policy: console.PolicyStatus{
+			ID:     set.ID(),
+			Hash:   set.Hash(),
+			Source: a.policy.origin(a.where.config),
+			Mode:   set.Mode().String(),
+			Since:  a.started.UTC(),
+		},
+		Listen:  []console.Listener{},
+		Folders: console.Folders{Config: a.where.config, State: a.where.state},
+		DNS:     dnsCounts(a.resolver.Stats()),
+		Journal: journalCounts(a.journal.Stats()),
+	}
+	for _, p := range set.Packs() {
+		s.Policy.Packs = append(s.Policy.Packs, p.Name)
+	}
+	if last := a.lastChange.Load(); last != nil {
+		s.Policy.Since, s.Policy.Changes = last.at.UTC(), last.summary
+	}
+	if _, err := a.policy.err(); err != nil {
+		s.Policy.Error = err.Error()
+	}
+	for _, addr := range a.resolver.Addrs() {
+		s.Listen = append(s.Listen, console.Listener{Name: "dns", Addr: addr})
+	}
+	return s
+}

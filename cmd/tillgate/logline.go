@@ -1,0 +1,179 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"tillgate/decision"
+	"tillgate/policy"
+)
+
+// Columns of a log on a terminal. The client's fits 192.168.100.123 (terminal).
+const (
+	verdictWidth = 5
+	clientWidth  = 26
+)
+
+// A logWriter writes records as lines for people.
+type logWriter struct {
+	w        io.Writer
+	display  display
+	location *time.Location
+	day      string // of the line before, on a terminal
+}
+
+func newLogWriter(w io.Writer, d display, location *time.Location) *logWriter {
+	return &logWriter{w: w, display: d, location: location}
+}
+
+// write writes a record: on a terminal within its width, what is too long going
+// on below, else in one line with its date.
+func (l *logWriter) write(r *decision.Record) error {
+	at := r.Time.In(l.location)
+	stamp := at.Format(time.DateTime)
+	var b strings.Builder
+	if l.display.width > 0 {
+		stamp = at.Format(time.TimeOnly)
+		l.heading(&b, at)
+	}
+	if r.UntrustedTime {
+		stamp += "?" // the box did not know the time well enough
+	}
+	if r.Plane.Decides() {
+		l.decision(&b, stamp, r)
+	} else {
+		l.event(&b, stamp, r)
+	}
+	_, err := io.WriteString(l.w, b.String())
+	return err
+}
+
+// heading tells the columns once, and the day whenever it is another.
+func (l *logWriter) heading(b *strings.Builder, at time.Time) {
+	day := at.Format("Monday, 2 January 2006")
+	if l.day == "" {
+		fmt.Fprintf(b, "%s\n", l.display.paint(bold, "TIME     "+pad("", verdictWidth+1)+pad("CLIENT (CLASS)", clientWidth+1)+"NAME  WHY"))
+	}
+	if day != l.day {
+		fmt.Fprintf(b, "%s\n", l.display.paint(faint, day))
+	}
+	l.day = day
+}
+
+var verdictColours = [...]string{policy.Deny: red, policy.Allow: green, policy.WouldDeny: yellow}
+
+// decision is a line with columns.
+func (l *logWriter) decision(b *strings.Builder, stamp string, r *decision.Record) {
+	colour := verdictColours[r.Verdict]
+	if r.Verdict == policy.Allow && troubled(r) {
+		colour = yellow
+	}
+	indent := utf8.RuneCountInString(stamp) + 1 + max(verdictWidth, len(r.Verdict.String())) + 1
+	client := "-"
+	if r.Client.IsValid() {
+		client = r.Client.String()
+	}
+	if r.Class != "" {
+		client += " (" + printable(r.Class) + ")"
+	}
+	line := pad(client, clientWidth) + " " + target(r)
+	fmt.Fprintf(b, "%s %s %s", l.display.paint(faint, stamp), l.display.paint(colour, pad(r.Verdict.String(), verdictWidth)), line)
+	l.finish(b, indent, indent+utf8.RuneCountInString(line), why(r, l.location))
+}
+
+// event is a sentence.
+func (l *logWriter) event(b *strings.Builder, stamp string, r *decision.Record) {
+	colour := cyan
+	if r.Event == decision.EventGap || strings.HasPrefix(r.Detail, "refused") {
+		colour = red
+	}
+	text := printable(r.Detail)
+	if text == "" {
+		text = string(r.Event)
+	}
+	if r.By != "" && r.Plane == policy.Policy {
+		text += " (" + printable(r.By) + ")"
+	}
+	label := r.Plane.String()
+	column := utf8.RuneCountInString(stamp) + 1 + len(label) + 2
+	l.display.hang(b, l.display.paint(faint, stamp)+" "+l.display.paint(colour, label)+"  ", column, text)
+}
+
+// finish ends a line of which column characters are written: with text behind
+// them, or all of it below, indented, where it does not fit.
+func (l *logWriter) finish(b *strings.Builder, indent, column int, text string) {
+	if text == "" {
+		b.WriteByte('\n')
+		return
+	}
+	if l.display.width == 0 || column+2+utf8.RuneCountInString(text) <= l.display.width {
+		fmt.Fprintf(b, "  %s\n", text)
+		return
+	}
+	b.WriteByte('\n')
+	for _, line := range wrap(text, l.display.width-indent) {
+		fmt.Fprintf(b, "%s%s\n", strings.Repeat(" ", indent), line)
+	}
+}
+
+// target is what the client wanted: a name and a port or a type of record.
+func target(r *decision.Record) string {
+	name := printable(r.Name)
+	switch {
+	case name == "" && r.Qtype != "":
+		name = "." // the root
+	case name == "" && r.Dest.IsValid():
+		return r.Dest.String()
+	case name == "" && r.Port == 0:
+		return r.Plane.String()
+	}
+	if r.Port != 0 {
+		name = net.JoinHostPort(name, strconv.Itoa(int(r.Port)))
+	}
+	if r.Qtype != "" {
+		name += " " + printable(r.Qtype)
+	}
+	return name
+}
+
+// troubled reports an allowed attempt that did not get what it wanted.
+func troubled(r *decision.Record) bool {
+	return r.Stale || r.Rcode != "" && r.Rcode != "NOERROR" && r.Rcode != "NXDOMAIN"
+}
+
+// why is the reason in words, with the service that it is about.
+func why(r *decision.Record, location *time.Location) string {
+	var words []string
+	add := func(text string) {
+		if text != "" {
+			words = append(words, text)
+		}
+	}
+	service := printable(r.Service)
+	if r.Row != 0 {
+		service = "row " + strconv.Itoa(r.Row) + " " + service
+	}
+	if r.Verdict == policy.Allow && service != "" && (r.Reason == policy.Documented || r.Reason == policy.LocalService) {
+		add(service) // says as much, in less
+	} else {
+		add(r.Reason.Text())
+		add(service)
+	}
+	if r.Verdict == policy.Allow && troubled(r) {
+		add(printable(r.Rcode))
+	}
+	add(printable(r.Detail))
+	if r.Count > 0 {
+		times := strconv.FormatUint(r.Count, 10) + " more"
+		if !r.Until.IsZero() {
+			times += " until " + r.Until.In(location).Format(time.TimeOnly)
+		}
+		add(times)
+	}
+	return strings.Join(words, "; ")
+}

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"tillgate/console"
+	"tillgate/internal/strictyaml"
+	"tillgate/policy"
+)
+
+func newPolicy(p process) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "policy",
+		Short: "check files, and show what is in force",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newCheck(p), newShow(p))
+	return cmd
+}
+
+// checked is what policy check found, as JSON tells it.
+type checked struct {
+	Folder   string    `json:"folder"`
+	Good     bool      `json:"good"`
+	Problems []problem `json:"problems"`
+	Policy   string    `json:"policy,omitempty"` // id, when good
+}
+
+type problem struct {
+	File    string `json:"file"`
+	Line    int    `json:"line,omitempty"`
+	Column  int    `json:"column,omitempty"`
+	Text    string `json:"text,omitempty"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+func newCheck(p process) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "check [DIR]",
+		Short: "try the files of a folder",
+		Long: `Check tillgate.yaml, policy.yaml and packs/*.yaml in DIR, by default in
+/etc/tillgate, and tell all that is wrong with them. Nothing is put in force. The
+exit status is 1 when something is wrong.`,
+		Args: cobra.MaximumNArgs(1),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveFilterDirs
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			dir := systemPlaces(p.getenv).config
+			if len(args) == 1 {
+				dir = args[0]
+				if err := isFolder(dir); err != nil {
+					return err
+				}
+			}
+			set, problems := checkFolder(dir)
+			if asJSON {
+				if err := writeJSON(p.stdout, describeCheck(dir, set, problems)); err != nil {
+					return err
+				}
+			} else {
+				writeCheck(p, dir, set, problems)
+			}
+			if len(problems) > 0 {
+				return errSaid
+			}
+			return nil
+		},
+	}
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+// checkFolder returns the policy of a folder, or all that is wrong with its files.
+func checkFolder(dir string) (*policy.Set, strictyaml.Problems) {
+	_, problems := readSettings(dir)
+	set, err := policy.Load(dir)
+	var more strictyaml.Problems
+	errors.As(err, &more)
+	return set, append(problems, more...)
+}
+
+func describeCheck(dir string, set *policy.Set, problems strictyaml.Problems) checked {
+	c := checked{Folder: dir, Good: len(problems) == 0, Problems: []problem{}}
+	for _, q := range problems {
+		c.Problems = append(c.Problems, problem{q.File, q.Line, q.Column, q.Text, q.Message, q.Hint})
+	}
+	if c.Good {
+		c.Policy = set.ID()
+	}
+	return c
+}
+
+func writeCheck(p process, dir string, set *policy.Set, problems strictyaml.Problems) {
+	d := newDisplay(p.stdout, p.getenv)
+	if len(problems) == 0 {
+		fmt.Fprintf(p.stdout, "%s: policy %s of %s: %s, %s, %s\n", d.paint(green, "good"), set.ID(), ofFolder(dir, set),
+			plural(len(set.Packs()), "pack"), classes(len(set.Classes())), plural(len(set.Rules()), "rule"))
+		return
+	}
+	fmt.Fprintf(p.stdout, "%s: %s in %s\n", d.paint(red, "bad"), plural(len(problems), "problem"), dir)
+	for _, q := range problems {
+		fmt.Fprintf(p.stdout, "  %s\n", q.Error())
+	}
+}
+
+func classes(n int) string {
+	if n == 1 {
+		return "1 class"
+	}
+	return strconv.Itoa(n) + " classes"
+}
+
+func newShow(p process) *cobra.Command {
+	var (
+		flags  places
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:   "show",
+		Short: "show the policy in force",
+		Long: `Show who may reach what: the policy in force in the running box, or where there is
+none that of the files.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			shown, err := showPolicy(cmd.Context(), flags, p)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeJSON(p.stdout, shown)
+			}
+			writePolicy(p, shown)
+			return nil
+		},
+	}
+	socketFlag(cmd, &flags.socket)
+	configFlag(cmd, &flags.config, "show the files in this folder, not the running box's")
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+// shownPolicy is a policy and who told it.
+type shownPolicy struct {
+	By string `json:"by"`
+	console.Policy
+}
+
+func showPolicy(ctx context.Context, flags places, p process) (shownPolicy, error) {
+	if flags.config == "" {
+		c, _, err := findBox(ctx, flags.socket, p.getenv)
+		if err == nil {
+			inForce, err := c.Policy(ctx)
+			return shownPolicy{"the box at " + c.Socket, inForce}, failed(err)
+		}
+		if !isNoBox(err) || flags.socket != "" {
+			return shownPolicy{}, err
+		}
+	}
+	set, by, err := loadPolicy(flags.config, p.getenv)
+	if err != nil {
+		return shownPolicy{}, err
+	}
+	return shownPolicy{by, console.DescribePolicy(set)}, nil
+}
+
+func writePolicy(p process, shown shownPolicy) {
+	d := newDisplay(p.stdout, p.getenv)
+	title := func(text string) { fmt.Fprintf(p.stdout, "\n%s\n", d.paint(bold, printable(text))) }
+	fmt.Fprintf(p.stdout, "%s, mode %s, of %s\n", d.paint(bold, "policy "+shown.ID), shown.Mode, shown.By)
+	for _, k := range shown.Packs {
+		title("pack " + k.Name)
+		d.facts(p.stdout, [2]string{"title", printable(k.Title)}, [2]string{"source", printable(k.Source)})
+	}
+	for _, c := range shown.Classes {
+		title("class " + c.Name)
+		facts := [][2]string{
+			{"networks", strings.Join(c.Networks, ", ")},
+			{"interfaces", printable(strings.Join(c.Interfaces, ", "))},
+			{"services", strings.Join(c.Services, ", ")},
+		}
+		if c.Time {
+			facts = append(facts, [2]string{"time", "by this box"})
+		}
+		if c.Mode != shown.Mode {
+			facts = append(facts, [2]string{"mode", c.Mode})
+		}
+		d.facts(p.stdout, facts...)
+	}
+	for _, s := range shown.Services {
+		title(serviceTitle(s))
+		var facts [][2]string
+		for _, m := range s.Destinations {
+			facts = append(facts, [2]string{m.Host + m.Network, destinationWords(m)})
+		}
+		d.facts(p.stdout, facts...)
+	}
+	if len(shown.Deny) > 0 {
+		title("denied to all")
+		for _, m := range shown.Deny {
+			d.facts(p.stdout, [2]string{m.Host, m.At})
+		}
+	}
+}
+
+// serviceTitle is a service in one line.
+func serviceTitle(s console.Service) string {
+	text := s.ID
+	if s.Row != 0 {
+		text = "row " + strconv.Itoa(s.Row) + " " + text
+	}
+	for _, more := range []string{s.Title, s.Requirement, s.Reason} {
+		if more != "" {
+			text += ", " + more
+		}
+	}
+	if !s.Until.IsZero() {
+		text += ", until " + s.Until.Local().Format("2006-01-02 15:04")
+	}
+	return text
+}
+
+// destinationWords is what a destination allows, and where that is written.
+func destinationWords(m console.Destination) string {
+	words := m.Ports
+	if m.Private {
+		words = append(words, "private addresses too")
+	}
+	if m.SNIOptional {
+		words = append(words, "also without SNI")
+	}
+	return strings.Join(words, " ") + "  " + m.At
+}

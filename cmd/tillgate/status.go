@@ -1,0 +1,111 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tillgate/console"
+	"tillgate/decision"
+)
+
+func newStatus(p process) *cobra.Command {
+	var (
+		socket string
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "say how the box is",
+		Long:  `Say how every part of the running box is. The exit status is 1 when one is bad.`,
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, s, err := findBox(cmd.Context(), socket, p.getenv)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = writeJSON(p.stdout, s)
+			} else {
+				writeStatus(p, c.Socket, s, time.Now())
+			}
+			if err == nil && s.State == decision.Bad.String() {
+				return errSaid
+			}
+			return err
+		},
+	}
+	socketFlag(cmd, &socket)
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+var (
+	stateColours = map[string]string{"ok": green, "warn": yellow, "bad": red}
+	stateWords   = map[string]string{"ok": "well", "warn": "at work, with a warning", "bad": "not well"}
+)
+
+func writeStatus(p process, socket string, s console.Status, now time.Time) {
+	d := newDisplay(p.stdout, p.getenv)
+	fmt.Fprintf(p.stdout, "tillgate %s is %s, up %s (process %d, %s)\n", s.Version, d.paint(stateColours[s.State], stateWords[s.State]),
+		roughly(time.Duration(s.Uptime*float64(time.Second))), s.PID, socket)
+	const nameWidth, stateWidth = 12, 6
+	for _, part := range s.Parts {
+		before := pad("  "+part.Name, nameWidth) + d.paint(stateColours[part.State], pad(part.State, stateWidth))
+		text := printable(part.Text)
+		if part.State != decision.OK.String() {
+			text += " (for " + roughly(now.Sub(part.Since)) + ")"
+		}
+		d.hang(p.stdout, before, nameWidth+stateWidth, text)
+	}
+	n, j := s.DNS, s.Journal
+	fmt.Fprintln(p.stdout)
+	d.facts(p.stdout,
+		[2]string{"queries", fmt.Sprintf("%d: %d denied, %d from the cache (%d stale), %d waited for the upstream, %d failed, %d without an answer",
+			n.Queries, n.Denied, n.Hits+n.Stale, n.Stale, n.Misses, n.Failed, n.Dropped)},
+		[2]string{"records", fmt.Sprintf("%d, and %d repeats counted; %s on disk", j.Records, j.Repeats, size(j.Bytes))},
+		[2]string{"policy", s.Policy.ID + " in force for " + roughly(now.Sub(s.Policy.Since)) + changesWords(s.Policy.Changes)},
+		[2]string{"folders", foldersWords(s.Folders)},
+	)
+}
+
+func changesWords(changes []string) string {
+	if len(changes) == 0 {
+		return ""
+	}
+	return ": " + printable(strings.Join(changes, "; "))
+}
+
+func foldersWords(f console.Folders) string {
+	if f.Config == "" {
+		return f.State
+	}
+	return f.Config + ", " + f.State
+}
+
+// roughly is a duration in its largest unit and the next.
+func roughly(d time.Duration) string {
+	switch d = max(d, 0); {
+	case d < time.Minute:
+		return strconv.Itoa(int(d/time.Second)) + "s"
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", d/time.Minute, d%time.Minute/time.Second)
+	case d < day:
+		return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
+	}
+	return fmt.Sprintf("%dd%02dh", d/day, d%day/time.Hour)
+}
+
+// size is a number of bytes in the largest unit.
+func size(n int64) string {
+	units := []string{"bytes", "KiB", "MiB", "GiB", "TiB"}
+	i, f := 0, float64(n)
+	for f >= 1024 && i < len(units)-1 {
+		f /= 1024
+		i++
+	}
+	return strconv.FormatFloat(f, 'f', min(i, 1), 64) + " " + units[i]
+}
