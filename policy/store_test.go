@@ -309,7 +309,7 @@ func TestStoreWaitsForQuiet(t *testing.T) {
 				synctest.Wait()
 				s.expect(s.told)
 			}
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			synctest.Wait()
 			s.expect(s.told, "file: "+fewer)
 		})
@@ -329,7 +329,7 @@ func TestStorePolls(t *testing.T) {
 				time.Sleep(within - defaultQuiet - 1)
 				synctest.Wait()
 				s.expect(s.told)
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				synctest.Wait()
 				s.expect(s.told, "file: "+fewer)
 				if s.watcher.armed != 2 {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -88,20 +89,37 @@ func (w *watch) matters(path string) bool {
 	return ok && (names == nil || names[filepath.Base(path)])
 }
 
+// maxArm bounds how often Arm starts anew.
+const maxArm = 5
+
 // Arm watches the folders afresh: a folder that was moved away keeps its
-// watch, though another may stand in its place.
+// watch, though another may stand in its place. What came before the watch on
+// its folder is not told, so it looks again whether all is still where it was.
 func (w *watch) Arm() bool {
 	if w.notify == nil {
 		return false
 	}
 	wants := wanted(w.dir)
+	for range maxArm {
+		all := w.add(wants)
+		now := wanted(w.dir)
+		if maps.EqualFunc(wants, now, maps.Equal) {
+			return all
+		}
+		wants = now
+	}
+	return false
+}
+
+// add watches these folders, and no others.
+func (w *watch) add(wants places) (all bool) {
 	w.mu.Lock()
 	w.wants = wants
 	w.mu.Unlock()
 	for _, path := range w.notify.WatchList() {
 		w.notify.Remove(path) // fails for one that is gone, as it should be
 	}
-	all := true
+	all = true
 	for path := range wants {
 		all = w.notify.Add(path) == nil && all
 	}
