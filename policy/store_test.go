@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,7 +30,16 @@ type storeTest struct {
 	dir     string // of the policy
 	state   string // of the last good copy
 	watcher *fakeWatcher
-	told    []string
+
+	mu    sync.Mutex // a timer that fires orders nothing before it
+	lines []string
+}
+
+// told is what the store told so far.
+func (s *storeTest) told() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lines
 }
 
 func newStoreTest(t *testing.T) *storeTest {
@@ -51,7 +61,11 @@ func (s *storeTest) open() []string {
 	if err != nil {
 		return s.plain(lines(s.t, err))
 	}
-	s.OnChange(func(c Change) { s.told = append(s.told, s.line(c)) })
+	s.OnChange(func(c Change) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.lines = append(s.lines, s.line(c))
+	})
 	return nil
 }
 
@@ -100,11 +114,11 @@ func (s *storeTest) settle() {
 
 // edit changes files, tells the store, and returns what the store tells of it.
 func (s *storeTest) edit(change func()) []string {
-	before := len(s.told)
+	before := len(s.told())
 	change()
 	s.watcher.changed <- struct{}{}
 	s.settle()
-	return s.told[before:]
+	return s.told()[before:]
 }
 
 func (s *storeTest) expect(got []string, want ...string) {
@@ -201,7 +215,7 @@ func TestOpenStore(t *testing.T) {
 					t.Errorf("%v since %v", err, since)
 				}
 				s.follow(func() {})
-				s.expect(s.told, tt.told...)
+				s.expect(s.told(), tt.told...)
 				if _, err := os.Stat(s.lastGood()); (err == nil) != tt.keeps {
 					t.Errorf("last good copy: %v, want it %v", err, tt.keeps)
 				}
@@ -270,13 +284,13 @@ func TestStoreFollows(t *testing.T) {
 		})
 
 		// And at the next start the last good policy is there, with its pack.
-		s.told = nil
+		s.lines = nil
 		s.expect(s.open())
 		if d := s.Set().Packs(); len(d) != 1 || d[0].Name != "acme" {
 			t.Errorf("packs %v", d)
 		}
 		s.follow(func() {
-			s.expect(s.told, `start: bad: policy.yaml:2:9: no such pack: "acme" (its file would be packs/acme.yaml)`)
+			s.expect(s.told(), `start: bad: policy.yaml:2:9: no such pack: "acme" (its file would be packs/acme.yaml)`)
 			s.expect(s.edit(func() { s.write("policy.yaml", small) }),
 				"file: pack removed: acme; service removed: acme/api")
 		})
@@ -307,11 +321,11 @@ func TestStoreWaitsForQuiet(t *testing.T) {
 				s.watcher.changed <- struct{}{}
 				time.Sleep(defaultQuiet - 1)
 				synctest.Wait()
-				s.expect(s.told)
+				s.expect(s.told())
 			}
 			time.Sleep(time.Nanosecond)
 			synctest.Wait()
-			s.expect(s.told, "file: "+fewer)
+			s.expect(s.told(), "file: "+fewer)
 		})
 	})
 }
@@ -328,10 +342,10 @@ func TestStorePolls(t *testing.T) {
 				s.write("policy.yaml", smaller)
 				time.Sleep(within - defaultQuiet - 1)
 				synctest.Wait()
-				s.expect(s.told)
+				s.expect(s.told())
 				time.Sleep(time.Nanosecond)
 				synctest.Wait()
-				s.expect(s.told, "file: "+fewer)
+				s.expect(s.told(), "file: "+fewer)
 				if s.watcher.armed != 2 {
 					t.Errorf("armed %d times, want before each of 2 readings", s.watcher.armed)
 				}
@@ -349,17 +363,17 @@ func TestStoreReload(t *testing.T) {
 			s.Reload() // before it is served: kept, and it does not wait
 		}
 		s.follow(func() {
-			s.expect(s.told, "reload: nothing changed")
+			s.expect(s.told(), "reload: nothing changed")
 			s.write("policy.yaml", smaller)
 			s.Reload()
 			synctest.Wait() // at once, without quiet
-			s.expect(s.told[1:], "reload: "+fewer)
+			s.expect(s.told()[1:], "reload: "+fewer)
 			s.write("policy.yaml", broken)
 			s.Reload()
 			synctest.Wait()
 			s.Reload()
 			synctest.Wait()
-			s.expect(s.told[2:], "reload: bad: "+brokenPolicy, "reload: bad: "+brokenPolicy)
+			s.expect(s.told()[2:], "reload: bad: "+brokenPolicy, "reload: bad: "+brokenPolicy)
 		})
 	})
 }
@@ -382,7 +396,7 @@ func TestStoreCannotKeep(t *testing.T) {
 			if _, err := s.Err(); err != nil {
 				t.Errorf("Err %v", err)
 			}
-			s.expect(s.told)
+			s.expect(s.told())
 			if files, err := readLastGood(s.lastGood()); err != nil || len(files) != 1 {
 				t.Errorf("the copy: %v, %v", files, err)
 			}
