@@ -21,16 +21,17 @@ type redirected struct {
 // which host is meant, and goes the way of all attempts to that. It returns when the
 // connection is closed. When ctx ends, it is not served any more unless it is a tunnel.
 func (p *Proxy) intercept(ctx context.Context, c *peer) {
-	defer c.Close()
 	meant, ok := p.meant(c)
 	if !ok {
 		p.deny(c.attempt(policy.TLS, "", c.local.Port()), policy.PrivateAddress, "came to the box itself, without being redirected")
+		c.reset()
 		return
 	}
 	c.SetReadDeadline(c.began.Add(p.cfg.HelloTimeout))
 	f, reason, why := p.listenTo(c, meant)
 	if ctx.Err() != nil {
-		return // the box stops, which may be why
+		c.reset() // the box stops, which may be why there is no name
+		return
 	}
 	switch {
 	case f.plane == policy.HTTP:
@@ -166,18 +167,14 @@ func (p *Proxy) refuse(f *redirected, reason policy.Reason, detail string) {
 	f.close()
 }
 
-// close ends a flow that has no tunnel: one that was denied with an alert if the client
-// speaks TLS, one that failed as if the host itself had not been there.
+// close ends a flow that has no tunnel: with an alert if the client speaks TLS and what it
+// wants is denied, else as if the host itself had not been there.
 func (f *redirected) close() {
-	switch denied := f.decision.Verdict == policy.Deny; {
-	case !denied, f.decision.Reason == policy.LimitReached:
-		f.peer.SetLinger(0)
-		f.peer.Close()
-	case len(f.early) > 0 && looksLikeTLS(f.early):
+	if f.decision.Verdict == policy.Deny && f.decision.Reason != policy.LimitReached && len(f.early) > 0 && looksLikeTLS(f.early) {
 		refuseTLS(f.peer.TCPConn)
-	default:
-		f.peer.Close()
+		return
 	}
+	f.peer.reset()
 }
 
 // detailOf puts into words why nothing was said.

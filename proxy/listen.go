@@ -108,7 +108,7 @@ func (p *Proxy) Serve(ctx context.Context) error {
 	g.Go(func() error {
 		<-ctx.Done()
 		p.closeListeners()
-		p.registry.drain(drainTime)
+		p.registry.drain(p.drainTime)
 		return nil
 	})
 	return g.Wait()
@@ -182,8 +182,7 @@ func (p *Proxy) welcome(c *peer, plane policy.Plane) bool {
 		reason, detail = policy.LimitReached, err.Error()
 		p.reportLimit(full)
 	}
-	c.SetLinger(0)
-	c.Close()
+	c.reset()
 	if reason != policy.NoReason {
 		p.stats.refused.Add(1)
 		p.deny(a, reason, detail)

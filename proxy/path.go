@@ -26,6 +26,12 @@ type peer struct {
 	unwatch func() bool
 }
 
+// reset closes the connection without a word.
+func (c *peer) reset() {
+	c.SetLinger(0)
+	c.Close()
+}
+
 // attempt is what a client asks for, by whatever way it said so.
 type attempt struct {
 	plane  policy.Plane // Connect, TLS or HTTP

@@ -84,6 +84,7 @@ type Proxy struct {
 	own         func() ([]netip.Addr, error) // the box's addresses
 	dialTCP     func(context.Context, netip.AddrPort) (net.Conn, error)
 	originalDst func(*net.TCPConn) (netip.AddrPort, bool)
+	drainTime   time.Duration
 
 	explicit    []*net.TCPListener // of Config.Listen
 	intercepted []*net.TCPListener // of Config.Intercept
@@ -101,6 +102,7 @@ func New(cfg Config, deps Deps) *Proxy {
 		own:         ownAddresses,
 		dialTCP:     dialTCP,
 		originalDst: originalDst,
+		drainTime:   drainTime,
 	}
 	tunnels := limit{cfg.Tunnels, cfg.TunnelsPerClient}
 	p.registry = newRegistry(tunnels, tunnels, p.judge, deps.Trusted)

@@ -1,0 +1,443 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"tillgate/decision"
+	"tillgate/policy"
+)
+
+// The clients of these tests are told by the loopback address that they call from.
+const (
+	fromTill     = "127.0.1.1"
+	fromLab      = "127.0.1.2" // its class is observed
+	fromStranger = "127.0.1.9" // in no class
+)
+
+const sitePolicy = `
+version: 1
+packs: [lab]
+classes:
+  till: {networks: [127.0.1.1/32], services: [lab/till, local/mqtt, local/printer, local/trial]}
+  lab:  {networks: [127.0.1.2/32], services: [lab/till, local/mqtt], mode: observe}
+  pc:   {networks: [127.0.1.3/32], services: [lab/office]}
+services:
+  - id: local/mqtt
+    reason: old clients
+    destinations: [{host: mqtt.example, ports: [tcp/443], sni: optional}, {host: old.example, ports: [tcp/443], sni: optional}]
+  - id: local/printer
+    reason: printer firmware
+    destinations: [{host: printer.example, ports: [tcp/443], private: true}]
+  - id: local/trial
+    reason: a trial
+    until: 2030-01-01T00:00:00Z
+    destinations: [{host: trial.example, ports: [tcp/443]}]
+deny: [{host: bad.pay.example}]
+`
+
+const sitePack = `
+pack: lab
+title: Lab document
+source: none
+services:
+  - {id: till, row: 1, title: Till, for: [pos], requirement: required, purpose: [test], destinations: [
+      {host: "*.pay.example", ports: [tcp/443]}, {host: check.example, ports: [tcp/80, tcp/443]}]}
+  - {id: office, row: 4, title: Office, for: [pc], requirement: optional, purpose: [test], destinations: [
+      {host: office.example, ports: [tcp/443]}]}
+`
+
+// A site is a proxy that serves, with an Internet of the test's own: all of it answers at
+// one origin, which says a greeting and then what it hears.
+type site struct {
+	*Proxy
+	t       *testing.T
+	records chan decision.Record // of which a test takes those that it waits for
+	origin  net.Listener
+	policy  atomic.Pointer[policy.Set]
+
+	mu       sync.Mutex
+	meant    netip.AddrPort // where redirected connections were going; not valid: they are not redirected
+	greeting string
+	dialled  []netip.AddrPort
+	names    []string // of NamesOf
+	trusted  time.Time
+}
+
+func siteSet(t *testing.T, text string) *policy.Set {
+	t.Helper()
+	set, err := policy.Compile([]policy.File{
+		{Name: "policy.yaml", Data: []byte(text)},
+		{Name: "packs/lab.yaml", Data: []byte(sitePack)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+// newSite returns a site that serves until the test ends, with nothing left behind.
+func newSite(t *testing.T, change ...func(*Config)) *site {
+	t.Helper()
+	s, serve := buildSite(t, change...)
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- serve(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-served; err != nil {
+			t.Errorf("serving: %v", err)
+		}
+	})
+	return s
+}
+
+// buildSite returns a site that listens, and what serves it.
+func buildSite(t *testing.T, change ...func(*Config)) (*site, func(context.Context) error) {
+	t.Helper()
+	leaks := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, leaks) })
+	s := &site{t: t, records: make(chan decision.Record, 1000)}
+	s.policy.Store(siteSet(t, sitePolicy))
+	cfg := Config{
+		Listen: []string{"127.0.0.1:0"}, Intercept: []string{"127.0.0.1:0"},
+		ConnectTimeout: time.Minute, HelloTimeout: time.Minute, IdleTimeout: time.Hour,
+		Tunnels: 100, TunnelsPerClient: 100,
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	s.Proxy = New(cfg, Deps{
+		Policy: s.policy.Load,
+		Lookup: s.lookup,
+		NamesOf: func(client, addr netip.Addr) []string {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if client.String() == fromStranger || addr != s.meant.Addr() {
+				return nil
+			}
+			return s.names
+		},
+		Trusted: func() time.Time {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.trusted
+		},
+		Records: s,
+		Log:     slog.New(slog.DiscardHandler),
+	})
+	s.own = func() ([]netip.Addr, error) { return addrs("8.8.9.9"), nil }
+	s.dialTCP = s.dialOrigin
+	s.originalDst = func(c *net.TCPConn) (netip.AddrPort, bool) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.meant, s.meant.IsValid()
+	}
+	s.serveOrigin()
+	if err := s.Listen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s, s.Serve
+}
+
+func (s *site) lookup(_ context.Context, name string) ([]netip.Addr, error) {
+	switch name {
+	case "printer.example", "inside.pay.example":
+		return addrs("10.20.5.7"), nil
+	case "refused.pay.example":
+		return addrs("8.8.0.2"), nil
+	case "lost.pay.example":
+		return nil, errors.New("no such host")
+	}
+	return addrs("8.8.0.1"), nil
+}
+
+func (s *site) dialOrigin(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+	s.mu.Lock()
+	s.dialled = append(s.dialled, addr)
+	s.mu.Unlock()
+	if addr.Addr() == netip.MustParseAddr("8.8.0.2") {
+		return nil, syscall.ECONNREFUSED
+	}
+	return dialTCP(ctx, s.origin.Addr().(*net.TCPAddr).AddrPort())
+}
+
+func (s *site) serveOrigin() {
+	var err error
+	if s.origin, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		s.t.Fatal(err)
+	}
+	var served sync.WaitGroup
+	served.Go(func() {
+		for {
+			c, err := s.origin.Accept()
+			if err != nil {
+				return
+			}
+			served.Go(func() {
+				defer c.Close()
+				s.mu.Lock()
+				greeting := s.greeting
+				s.mu.Unlock()
+				io.WriteString(c, greeting)
+				io.Copy(c, c)
+			})
+		}
+	})
+	s.t.Cleanup(func() {
+		s.origin.Close()
+		served.Wait()
+	})
+}
+
+func (s *site) Repeat(decision.Key) bool { return false }
+
+func (s *site) Record(r decision.Record) { s.records <- r }
+
+// next is the next record, as text.
+func (s *site) next() string {
+	r := <-s.records
+	text := fmt.Sprintf("%v %v %v %q:%d", r.Plane, r.Verdict, r.Reason, r.Name, r.Port)
+	if r.Event != "" {
+		text = fmt.Sprintf("%v %v by %v", r.Event, text, r.By)
+	}
+	if r.Rcode != "" {
+		text += " " + r.Rcode
+	}
+	if r.Dest.IsValid() {
+		text += " at " + r.Dest.String()
+	}
+	return text
+}
+
+// call connects a client to the listener for redirected connections.
+func (s *site) call(from string) *net.TCPConn {
+	_, to := s.Addrs()
+	return s.connectFrom(from, to[0])
+}
+
+func (s *site) connectFrom(from string, to netip.AddrPort) *net.TCPConn {
+	s.t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	c, err := d.Dial("tcp", to.String())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { c.Close() })
+	return c.(*net.TCPConn)
+}
+
+// What a client comes to hear.
+const (
+	alerted  = "alert"        // unrecognized_name, then the end
+	ended    = "the end"      // nothing but
+	reset    = "a reset"      // nothing but
+	tunneled = "all it said"  // the origin
+	greeted  = "the greeting" // the origin, which speaks first
+)
+
+// heard reads to the end and puts it into a word.
+func heard(c net.Conn, said []byte) string {
+	got, err := io.ReadAll(c)
+	switch {
+	case errors.Is(err, syscall.ECONNRESET) && len(got) == 0:
+		return reset
+	case err != nil:
+		return fmt.Sprintf("%q, then %v", got, err)
+	case len(got) == 0:
+		return ended
+	case string(got) == string(alertRecord):
+		return alerted
+	case string(got) == string(said):
+		return tunneled
+	case string(got) == "220 hello\r\n":
+		return greeted
+	}
+	return fmt.Sprintf("%q", got)
+}
+
+func TestIntercept(t *testing.T) {
+	const to443, to80 = "8.8.0.9:443", "8.8.0.9:80"
+	real := func(version uint16) []byte {
+		return clientHello(t, &tls.Config{ServerName: "api.pay.example", MinVersion: tls.VersionTLS10, MaxVersion: version})
+	}
+	sni := func(names ...string) []byte {
+		var entries [][]byte
+		for _, n := range names {
+			entries = append(entries, hostName(n))
+		}
+		return handMade(serverName(entries...))
+	}
+	good, bare := sni("api.pay.example"), handMade()
+	const allowed = `tls allow documented "api.pay.example":443 at 8.8.0.1:443`
+
+	s := newSite(t)
+	for _, tt := range []struct {
+		name  string
+		from  string // fromTill if empty
+		meant string
+		names string // that the client was given the address for
+		says  []byte
+		heard string
+		want  string // the record
+	}{
+		// What is said well.
+		{name: "TLS 1.3, post-quantum", says: real(tls.VersionTLS13), heard: tunneled, want: allowed},
+		{name: "TLS 1.2", says: real(tls.VersionTLS12), heard: tunneled, want: allowed},
+		{name: "TLS 1.1", says: real(tls.VersionTLS11), heard: tunneled, want: allowed},
+		{name: "TLS 1.0", says: real(tls.VersionTLS10), heard: tunneled, want: allowed},
+		{name: "records of one byte", says: records(message(serverName(hostName("api.pay.example"))), 1), heard: tunneled, want: allowed},
+		{name: "GREASE ECH", says: handMade(serverName(hostName("api.pay.example")), greaseECH()), heard: tunneled, want: allowed},
+		{name: "upper case", says: sni("API.Pay.Example"), heard: tunneled, want: allowed},
+		{name: "early data", says: append(slices.Clone(good), 23, 3, 3, 0, 1, 0), heard: tunneled, want: allowed},
+		{name: "another port of a rule", meant: "8.8.0.9:443", says: sni("check.example"), heard: tunneled,
+			want: `tls allow documented "check.example":443 at 8.8.0.1:443`},
+		{name: "the address that was meant is not believed", meant: "10.0.0.1:443", says: good, heard: tunneled, want: allowed},
+		{name: "a private address with a rule", says: sni("printer.example"), heard: tunneled,
+			want: `tls allow local-service "printer.example":443 at 10.20.5.7:443`},
+
+		// What the policy denies.
+		{name: "another name", says: sni("evil.example"), heard: alerted, want: `tls deny not-documented "evil.example":443`},
+		{name: "above a wildcard", says: sni("pay.example"), heard: alerted, want: `tls deny not-documented "pay.example":443`},
+		{name: "another class's", says: sni("office.example"), heard: alerted, want: `tls deny other-class "office.example":443`},
+		{name: "a deny rule", says: sni("bad.pay.example"), heard: alerted, want: `tls deny denied-by-policy "bad.pay.example":443`},
+		{name: "another port", meant: "8.8.0.9:8443", says: good, heard: alerted, want: `tls deny port "api.pay.example":8443`},
+		{name: "a stranger", from: fromStranger, says: good, heard: alerted, want: `tls deny unknown-client "api.pay.example":443`},
+		{name: "a stranger without SNI", from: fromStranger, says: bare, heard: alerted, want: `tls deny unknown-client "":443`},
+		{name: "a stranger who hangs up", from: fromStranger, heard: reset, want: `tls deny unknown-client "":443`},
+
+		// Names that are none.
+		{name: "IPv4", says: sni("8.8.8.8"), heard: alerted, want: `tls deny ip-literal "8.8.8.8":443`},
+		{name: "decimal", says: sni("134744072"), heard: alerted, want: `tls deny ip-literal "134744072":443`},
+		{name: "hex", says: sni("0x08080808"), heard: alerted, want: `tls deny ip-literal "0x08080808":443`},
+		{name: "octal", says: sni("010.8.8.8"), heard: alerted, want: `tls deny ip-literal "010.8.8.8":443`},
+		{name: "IPv6", says: sni("2001:db8::1"), heard: alerted, want: `tls deny ip-literal "2001:db8::1":443`},
+		{name: "IPv6 in brackets", says: sni("[::1]"), heard: alerted, want: `tls deny ip-literal "[::1]":443`},
+		{name: "IPv6 with a zone", says: sni("fe80::1%eth0"), heard: alerted, want: `tls deny bad-name "fe80::1%eth0":443`},
+		{name: "userinfo", says: sni("api.pay.example@evil.example"), heard: alerted, want: `tls deny bad-name "api.pay.example@evil.example":443`},
+		{name: "a port", says: sni("api.pay.example:443"), heard: alerted, want: `tls deny bad-name "api.pay.example:443":443`},
+		{name: "NUL", says: sni("api.pay.example\x00.evil.example"), heard: alerted, want: `tls deny bad-name "api.pay.example\x00.evil.example":443`},
+		{name: "percent", says: sni("api%2epay.example"), heard: alerted, want: `tls deny bad-name "api%2epay.example":443`},
+		{name: "a space", says: sni("api.pay.example "), heard: alerted, want: `tls deny bad-name "api.pay.example ":443`},
+		{name: "IDN in UTF-8", says: sni("äpi.pay.example"), heard: alerted, want: `tls deny bad-name "äpi.pay.example":443`},
+		{name: "IDN", says: sni("xn--pi-uia.pay.example"), heard: tunneled, want: `tls allow documented "xn--pi-uia.pay.example":443 at 8.8.0.1:443`},
+		{name: "a star", says: sni("*.pay.example"), heard: alerted, want: `tls deny bad-name "*.pay.example":443`},
+		{name: "two dots", says: sni("api..pay.example"), heard: alerted, want: `tls deny bad-name "api..pay.example":443`},
+		{name: "a dot at the end", says: sni("api.pay.example."), heard: alerted, want: `tls deny malformed "":443`},
+		{name: "two names", says: sni("api.pay.example", "evil.example"), heard: alerted, want: `tls deny malformed "":443`},
+		{name: "no name in SNI", says: sni(""), heard: alerted, want: `tls deny malformed "":443`},
+		{name: "no SNI", says: bare, heard: alerted, want: `tls deny no-sni "":443`},
+
+		// What is no hello.
+		{name: "SSH", says: []byte("SSH-2.0-OpenSSH_9.6\r\n"), heard: reset, want: `tls deny not-tls "":443`},
+		{name: "HTTP on the port of TLS", says: []byte("GET / HTTP/1.1\r\nHost: api.pay.example\r\n\r\n"), heard: reset, want: `tls deny not-tls "":443`},
+		{name: "SSL 2", says: []byte{0x80, 46, 1, 3, 1, 0, 21}, heard: reset, want: `tls deny not-tls "":443`},
+		{name: "zeros", says: make([]byte, 100), heard: reset, want: `tls deny not-tls "":443`},
+		{name: "a record of another version", says: []byte{22, 9, 9, 0, 1, 1}, heard: reset, want: `tls deny not-tls "":443`},
+		{name: "an alert", says: alertRecord, heard: reset, want: `tls deny not-tls "":443`},
+		{name: "TLS on the port of HTTP", meant: to80, says: sni("check.example"), heard: alerted, want: `tls deny malformed "check.example":80`},
+		{name: "a hello that is too large", says: records(message(extension(0xfafa, make([]byte, 20_000)...)), 1<<14), heard: alerted, want: `tls deny malformed "":443`},
+		{name: "a hello full of noise", says: append([]byte{22, 3, 1, 0, 40, 1, 0, 0, 36}, make([]byte, 36)...), heard: alerted, want: `tls deny malformed "":443`},
+		{name: "half a hello", says: good[:30], heard: alerted, want: `tls deny no-hello "":443`},
+		{name: "nothing", heard: reset, want: `tls deny no-hello "":443`},
+
+		// HTTP goes its own way.
+		{name: "HTTP for another name", meant: to80, says: []byte("GET / HTTP/1.0\r\nHost: evil.example\r\n\r\n"),
+			heard: "HTTP 403", want: `http deny not-documented "evil.example":80`},
+
+		// Where names lead.
+		{name: "a private address", says: sni("inside.pay.example"), heard: alerted, want: `tls deny private-address "inside.pay.example":443`},
+		{name: "a host that refuses", says: sni("refused.pay.example"), heard: reset,
+			want: `tls allow documented "refused.pay.example":443 connection_refused`},
+		{name: "no address", says: sni("lost.pay.example"), heard: reset, want: `tls allow documented "lost.pay.example":443 dns_error`},
+
+		// No SNI, where rules say that it may be so.
+		{name: "the one name that was given", names: "mqtt.example", says: bare, heard: tunneled,
+			want: `tls allow local-service "mqtt.example":443 at 8.8.0.1:443`},
+		{name: "the one that may lack SNI", names: "api.pay.example mqtt.example evil.example", says: bare, heard: tunneled,
+			want: `tls allow local-service "mqtt.example":443 at 8.8.0.1:443`},
+		{name: "two that may", names: "mqtt.example old.example", says: bare, heard: alerted, want: `tls deny no-sni "":443`},
+		{name: "one that may not", names: "api.pay.example", says: bare, heard: alerted, want: `tls deny no-sni "":443`},
+		{name: "on another port", names: "mqtt.example", meant: "8.8.0.9:8883", says: bare, heard: alerted, want: `tls deny no-sni "":8883`},
+		{name: "SNI that is no name is not left out", names: "mqtt.example", says: sni("8.8.0.9"), heard: alerted,
+			want: `tls deny ip-literal "8.8.0.9":443`},
+
+		// An observed class.
+		{name: "observed: documented", from: fromLab, says: good, heard: tunneled, want: allowed},
+		{name: "observed: another name", from: fromLab, says: sni("evil.example"), heard: tunneled,
+			want: `tls would-deny not-documented "evil.example":443 at 8.8.0.1:443`},
+		{name: "observed: a deny rule", from: fromLab, says: sni("bad.pay.example"), heard: tunneled,
+			want: `tls would-deny denied-by-policy "bad.pay.example":443 at 8.8.0.1:443`},
+		{name: "observed: a name that leads inside", from: fromLab, says: sni("inside.pay.example"), heard: alerted,
+			want: `tls deny private-address "inside.pay.example":443`},
+		{name: "observed: no SNI", from: fromLab, says: bare, heard: tunneled, want: `tls would-deny no-sni "":443 at 8.8.0.9:443`},
+		{name: "observed: an old client", from: fromLab, names: "mqtt.example", says: bare, heard: tunneled,
+			want: `tls allow local-service "mqtt.example":443 at 8.8.0.1:443`},
+		{name: "observed: an address as a name", from: fromLab, says: sni("8.8.8.8"), heard: tunneled,
+			want: `tls would-deny ip-literal "8.8.8.8":443 at 8.8.0.9:443`},
+		{name: "observed: two names", from: fromLab, says: sni("a.example", "b.example"), heard: tunneled,
+			want: `tls would-deny malformed "":443 at 8.8.0.9:443`},
+		{name: "observed: SSH", from: fromLab, meant: "8.8.0.9:443", says: []byte("SSH-2.0-OpenSSH_9.6\r\n"), heard: tunneled,
+			want: `tls would-deny not-tls "":443 at 8.8.0.9:443`},
+		{name: "observed: some other protocol", from: fromLab, meant: "8.8.0.9:9100", says: []byte("\x1b@receipt"), heard: tunneled,
+			want: `tls would-deny not-tls "":9100 at 8.8.0.9:9100`},
+		{name: "observed: TLS on the port of HTTP", from: fromLab, meant: to80, says: sni("check.example"), heard: tunneled,
+			want: `tls would-deny malformed "check.example":80 at 8.8.0.9:80`},
+		{name: "observed: to a private address", from: fromLab, meant: "10.0.0.1:443", says: bare, heard: alerted,
+			want: `tls deny private-address "":443`},
+		{name: "observed: to the box", from: fromLab, meant: "8.8.9.9:443", says: bare, heard: alerted,
+			want: `tls deny private-address "":443`},
+		{name: "observed: a client that hangs up", from: fromLab, heard: reset, want: `tls deny no-hello "":443`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.meant == "" {
+				tt.meant = to443
+			}
+			if tt.from == "" {
+				tt.from = fromTill
+			}
+			s.mu.Lock()
+			s.meant, s.names, s.dialled = netip.MustParseAddrPort(tt.meant), strings.Fields(tt.names), nil
+			s.mu.Unlock()
+			c := s.call(tt.from)
+			c.Write(tt.says)
+			c.CloseWrite()
+			got := heard(c, tt.says)
+			if strings.HasPrefix(got, `"HTTP/1.`) {
+				got = "HTTP" + got[9:13]
+			}
+			if got != tt.heard {
+				t.Errorf("heard %s, want %s", got, tt.heard)
+			}
+			if got := s.next(); got != tt.want {
+				t.Errorf("record %s, want %s", got, tt.want)
+			}
+			if tt.heard == tunneled {
+				if got, want := s.next(), "close "+strings.Replace(tt.want, " at ", " by client at ", 1); got != want {
+					t.Errorf("record %s, want %s", got, want)
+				}
+			}
+			if dials := len(s.dialled); (dials == 1) != strings.Contains(tt.want, " at ") && tt.heard != reset {
+				t.Errorf("dialled %v", s.dialled)
+			}
+		})
+	}
+	if n := len(s.records); n != 0 {
+		t.Errorf("%d more records: %s", n, s.next())
+	}
+}
