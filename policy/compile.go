@@ -140,14 +140,23 @@ func (c *compiler) selectServices(ref reference, ids, wanted map[string]bool) {
 		ref.node.Problem(ref.text, "not a service", hint)
 		return
 	}
-	found := false
-	for id := range ids {
-		if id == ref.text || star && strings.HasPrefix(id, prefix) {
-			wanted[id], found = true, true
+	found := ids[ref.text]
+	if found {
+		wanted[ref.text] = true
+	}
+	if star {
+		for _, s := range c.set.services {
+			if strings.HasPrefix(s.ID, prefix) {
+				wanted[s.ID], found = true, true
+			}
 		}
 	}
 	if !found {
-		ref.node.Problem(ref.text, "no such service", c.serviceHint(prefix, star))
+		hint := ""
+		if ref.node.Told() { // else looking for it would take long, for nothing
+			hint = c.serviceHint(prefix, star)
+		}
+		ref.node.Problem(ref.text, "no such service", hint)
 	}
 }
 

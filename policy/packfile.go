@@ -92,9 +92,15 @@ func (p *packFile) checkNear(near []strictyaml.Node) {
 		ids[i], known[s.ID] = s.ID, true
 	}
 	for _, n := range near {
-		if id, _ := n.Text(); !known[id] {
-			n.Problem(id, "no service of this pack", strictyaml.DidYouMean(strictyaml.Near(id, ids)))
+		id, _ := n.Text()
+		if known[id] {
+			continue
 		}
+		hint := ""
+		if n.Told() { // else looking for it would take long, for nothing
+			hint = strictyaml.DidYouMean(strictyaml.Near(id, ids))
+		}
+		n.Problem(id, "no service of this pack", hint)
 	}
 }
 

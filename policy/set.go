@@ -4,7 +4,8 @@ import (
 	"net/netip"
 )
 
-// A Set is a compiled policy. It never changes.
+// A Set is a compiled policy. It never changes: what its methods return is
+// shared, and only to be read.
 type Set struct {
 	mode     Mode
 	packs    []Pack

@@ -142,8 +142,9 @@ func wanted(dir string) places {
 	return wants
 }
 
-// maxLinks bounds the symlinks that are followed from one to the next.
-const maxLinks = 8
+// maxLinks bounds the symlinks that are followed from one to the next, as Linux
+// does, and the folders above that do not exist.
+const maxLinks = 40
 
 // add asks for the place where path is or would be and, if it is a symlink,
 // for the one that it leads to.

@@ -170,6 +170,10 @@ func (n Node) Line() int { return n.y.Line }
 // File returns the name of the document's file.
 func (n Node) File() string { return n.doc.file }
 
+// Told reports whether a further problem will be told, and not only that there
+// are more: whether a hint is worth looking for.
+func (n Node) Told() bool { return len(n.doc.problems) < maxProblems }
+
 // Problem adds a problem at the node's place. An empty text or hint is left out.
 func (n Node) Problem(text, message, hint string) {
 	n.doc.add(Problem{Line: n.y.Line, Column: n.y.Column, Text: text, Message: message, Hint: hint})
