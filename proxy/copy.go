@@ -4,7 +4,6 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,9 +21,9 @@ type stream struct {
 	moved    func()      // called after each copy
 	bytes    uint64      // that dst has taken, for when run has returned
 	busy     atomic.Bool // there is something that dst has yet to take
-	ready    int         // what look found
-	readErr  error       // what look found
 	look     func(uintptr) bool
+	ready    int   // what look found: bytes, of which it may be unable to tell how many,
+	readErr  error // or the end or an error
 	some     io.LimitedReader
 }
 
@@ -135,19 +134,28 @@ func unsettled(c *net.TCPConn) (n uint32) {
 // acknowledged is the number of bytes that c's peer has acknowledged since the
 // connection began.
 func acknowledged(c *net.TCPConn) (n uint64) {
+	tcpInfo(c, func(i *unix.TCPInfo) { n = i.Bytes_acked })
+	return n
+}
+
+// dead reports whether c has been reset, or has ended in both directions.
+func dead(c *net.TCPConn) (is bool) {
+	const closed = 7 // TCP_CLOSE of linux/tcp_states.h
+	tcpInfo(c, func(i *unix.TCPInfo) { is = i.State == closed })
+	return is
+}
+
+func tcpInfo(c *net.TCPConn, f func(*unix.TCPInfo)) {
 	control(c, func(fd int) {
-		if info, err := unix.GetsockoptTCPInfo(fd, unix.SOL_TCP, unix.TCP_INFO); err == nil {
-			n = info.Bytes_acked
+		if i, err := unix.GetsockoptTCPInfo(fd, unix.SOL_TCP, unix.TCP_INFO); err == nil {
+			f(i)
 		}
 	})
-	return n
 }
 
 // control runs f unless c is closed.
 func control(c *net.TCPConn, f func(fd int)) {
-	var raw syscall.RawConn
-	raw, err := c.SyscallConn()
-	if err == nil {
+	if raw, err := c.SyscallConn(); err == nil {
 		raw.Control(func(fd uintptr) { f(int(fd)) })
 	}
 }

@@ -97,6 +97,9 @@ type segments struct {
 }
 
 func (s *segments) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		panic("a read of no bytes would wait for some")
+	}
 	if len(s.parts) == 0 {
 		return 0, s.end
 	}

@@ -9,17 +9,18 @@ type quiet struct {
 	drain time.Duration // that one may be of which one direction has ended
 
 	half  time.Duration // when the first direction ended; 0: none has
-	acked uint64        // what had arrived when last asked
-	stuck time.Duration // when more of it had
+	acked uint64        // what had been acknowledged when last asked
+	stuck time.Duration // when that was last more than before
 }
 
-// left is how much longer the tunnel may be quiet, whose last byte was passed on
-// at last. It has used up its time at zero and below.
+// left is how much longer the tunnel may be quiet; it has used up its time at
+// zero and below. last is when the kernel took the last byte.
 //
-// To pass on means that the kernel has taken it: one that is blocked, whose peer
-// takes what it is sent slower than once in that time by the buffer, is judged
-// by what its peers have acknowledged, as often as it is asked about. So a peer
-// that reads nothing is noticed after at most twice the time.
+// A blocked tunnel has bytes that the kernel does not take, since a peer does
+// not read. Before it counts as quiet, acked tells whether its peers have
+// acknowledged more than when last asked, since the kernel takes nothing until a
+// good part of its buffer is free. The first time, there is nothing to compare
+// with: a peer that reads nothing has at most twice the time.
 //
 // A half-closed tunnel ends after drain without a byte, and after idle in all,
 // however many bytes there are.

@@ -84,7 +84,7 @@ type tunnel struct {
 // newTunnel returns a tunnel that may be quiet for as long as idle. The server
 // is first sent what the client has said early, before the tunnel was there.
 func newTunnel(client, server *net.TCPConn, early []byte, idle time.Duration) *tunnel {
-	t := &tunnel{client: client, server: server}
+	t := &tunnel{client: client, server: server, start: time.Now()}
 	t.quiet.idle, t.quiet.drain = idle, min(idle, drainTimeout)
 	t.up.src, t.up.dst, t.up.first, t.up.moved = client, server, early, t.moved
 	t.down.src, t.down.dst, t.down.moved = server, client, t.moved
@@ -113,7 +113,6 @@ func (t *tunnel) run(ctx context.Context) tunnelEnd {
 
 // begin prepares the connections and all that can end the tunnel from outside.
 func (t *tunnel) begin(ctx context.Context) (unwatch func() bool) {
-	t.start = time.Now()
 	for _, c := range []*net.TCPConn{t.client, t.server} {
 		// These fail on a closed connection only, which the streams will find.
 		// TCP_NODELAY is Go's default: what was sent at once is passed on at once.
@@ -151,11 +150,14 @@ func (t *tunnel) finish(s *stream, from, to party, readErr, writeErr error) {
 		// answers a request that it does not want to read to the end.
 		t.broken = to
 		t.note(to, why)
+	case t.broken == from || t.quiet.half == 0 && dead(s.src):
+		// No FIN, but what is left of a reset that the other direction has been
+		// told of, or is about to be: the kernel tells only one.
+		t.endLocked(from, "reset")
+		return
 	default:
 		t.note(from, "")
-		if t.broken != from { // else it is no FIN, only the end of what was left
-			s.dst.CloseWrite() // if dst is gone, the other direction finds it
-		}
+		s.dst.CloseWrite() // if dst is gone, the other direction finds it
 	}
 	if t.quiet.half == 0 {
 		t.quiet.half = time.Since(t.start)

@@ -163,23 +163,42 @@ func TestTunnelReset(t *testing.T) {
 	}
 }
 
-// A reset does not overtake what was said before it.
-func TestTunnelResetAfterBytes(t *testing.T) {
-	r := newRig(t, "", time.Hour)
-	r.client.SetReadBuffer(4 << 10)
-	r.tunnel.client.SetWriteBuffer(1 << 20)
-	r.start(t)
-	text := strings.Repeat("x", 40<<10)
-	say(t, r.server, text)
-	for unsettled(r.server) > 0 {
-		runtime.Gosched()
+// What was said arrives, however late, after a FIN and before a reset.
+func TestTunnelSlowReader(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		end  func(*rig)
+		want tunnelEnd
+	}{
+		{"reset", func(r *rig) {
+			for unsettled(r.server) > 0 {
+				runtime.Gosched()
+			}
+			r.server.SetLinger(0)
+			r.server.Close()
+		}, tunnelEnd{Down: 40 << 10, By: byServer, Why: "reset"}},
+		{"FIN", func(r *rig) {
+			r.server.CloseWrite()
+			hearAll(t, r.server, "", nil)
+			r.server.Close()
+		}, tunnelEnd{Down: 40 << 10, By: byClient}},
+	} {
+		r := newRig(t, "", time.Hour)
+		r.client.SetReadBuffer(4 << 10)
+		r.tunnel.client.SetWriteBuffer(1 << 20)
+		r.start(t)
+		if tt.want.By == byClient {
+			r.client.CloseWrite()
+			hearAll(t, r.server, "", nil)
+		}
+		text := strings.Repeat("x", 40<<10)
+		say(t, r.server, text)
+		tt.end(r)
+		if got := r.wait(t); got != tt.want {
+			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
+		}
+		hearAll(t, r.client, text, nil)
 	}
-	r.server.SetLinger(0)
-	r.server.Close()
-	if got, want := r.wait(t), (tunnelEnd{Down: 40 << 10, By: byServer, Why: "reset"}); got != want {
-		t.Errorf("%+v, want %+v", got, want)
-	}
-	hearAll(t, r.client, text, nil)
 }
 
 // A server that answers early and closes, with most of the request unread, is
@@ -364,6 +383,8 @@ func TestTunnelOptions(t *testing.T) {
 	r.tunnel.client.SetDeadline(time.Now()) // of the hello
 	r.start(t)
 	hear(t, r.server, "early")
+	say(t, r.client, "late")
+	hear(t, r.server, "late")
 	for _, c := range []*net.TCPConn{r.tunnel.client, r.tunnel.server} {
 		control(c, func(fd int) {
 			for _, o := range []struct{ level, option, want int }{
@@ -380,6 +401,24 @@ func TestTunnelOptions(t *testing.T) {
 		})
 	}
 	r.cancel(nil)
+	if got, want := r.wait(t), (tunnelEnd{Up: 9, By: byStop}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// A tunnel is as old as its last byte, either way.
+func TestTunnelLast(t *testing.T) {
+	r := newRig(t, "early", time.Hour).start(t)
+	hear(t, r.server, "early")
+	for _, way := range [][2]*net.TCPConn{{r.client, r.server}, {r.server, r.client}} {
+		before := time.Since(r.tunnel.start)
+		say(t, way[0], "text")
+		hear(t, way[1], "text")
+		for time.Duration(r.tunnel.last.Load()) < before {
+			runtime.Gosched()
+		}
+	}
+	r.cancel(nil)
 	r.wait(t)
 }
 
@@ -394,6 +433,7 @@ func TestTunnelBulk(t *testing.T) {
 	if testing.Short() || raceDetector() {
 		size = 256 << 20
 	}
+	before, pipes := pipesWithoutUse(t), 0
 	r := newRig(t, "", time.Hour).start(t)
 	from, sent := noise(size)
 	failed := make(chan error, 1)
@@ -403,7 +443,6 @@ func TestTunnelBulk(t *testing.T) {
 		failed <- err
 	}()
 	got := sha256.New()
-	before, pipes := pipesWithoutUse(t), 0
 	var n int64
 	var err error
 	for err == nil {
