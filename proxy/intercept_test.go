@@ -77,6 +77,7 @@ type site struct {
 	dialled  []netip.AddrPort
 	names    []string // of NamesOf
 	trusted  time.Time
+	far      func(context.Context, netip.AddrPort) (net.Conn, error) // instead of the origin
 }
 
 func siteSet(t *testing.T, text string) *policy.Set {
@@ -146,7 +147,10 @@ func buildSite(t *testing.T, change ...func(*Config)) (*site, func(context.Conte
 	s.originalDst = func(c *net.TCPConn) (netip.AddrPort, bool) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return s.meant, s.meant.IsValid()
+		if !s.meant.IsValid() {
+			return originalDst(c)
+		}
+		return s.meant, true
 	}
 	s.serveOrigin()
 	if err := s.Listen(t.Context()); err != nil {
@@ -170,7 +174,11 @@ func (s *site) lookup(_ context.Context, name string) ([]netip.Addr, error) {
 func (s *site) dialOrigin(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
 	s.mu.Lock()
 	s.dialled = append(s.dialled, addr)
+	far := s.far
 	s.mu.Unlock()
+	if far != nil {
+		return far(ctx, addr)
+	}
 	if addr.Addr() == netip.MustParseAddr("8.8.0.2") {
 		return nil, syscall.ECONNREFUSED
 	}
@@ -240,6 +248,25 @@ func (s *site) connectFrom(from string, to netip.AddrPort) *net.TCPConn {
 	}
 	s.t.Cleanup(func() { c.Close() })
 	return c.(*net.TCPConn)
+}
+
+// try has a client say something and nothing more, and returns what it comes to hear. Who
+// is refused at once may learn it while still connecting.
+func (s *site) try(from string, says []byte) string {
+	s.t.Helper()
+	_, to := s.Addrs()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	conn, err := d.Dial("tcp", to[0].String())
+	if errors.Is(err, syscall.ECONNRESET) {
+		return reset
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.Write(says)
+	conn.(*net.TCPConn).CloseWrite()
+	return heard(conn, says)
 }
 
 // What a client comes to hear.
@@ -414,10 +441,7 @@ func TestIntercept(t *testing.T) {
 			s.mu.Lock()
 			s.meant, s.names, s.dialled = netip.MustParseAddrPort(tt.meant), strings.Fields(tt.names), nil
 			s.mu.Unlock()
-			c := s.call(tt.from)
-			c.Write(tt.says)
-			c.CloseWrite()
-			got := heard(c, tt.says)
+			got := s.try(tt.from, tt.says)
 			if strings.HasPrefix(got, `"HTTP/1.`) {
 				got = "HTTP" + got[9:13]
 			}

@@ -129,7 +129,7 @@ func (p *Proxy) admit(a *attempt) error {
 	if err != nil {
 		return err
 	}
-	c.slot, c.unwatch = slot, context.AfterFunc(slot.ctx, func() { c.Close() })
+	c.slot, c.unwatch = slot, context.AfterFunc(slot.ctx, c.reset)
 	return nil
 }
 
