@@ -64,7 +64,13 @@ const dark = `table inet dark {
 func newInternet(h *Host, names []string) (*Internet, error) {
 	in := &Internet{Host: h, addrs: make(map[string][2]netip.Addr)}
 	var lines []string
-	own := func(a netip.Addr) { lines = append(lines, "addr add "+a.String()+" dev lo") }
+	own := func(a netip.Addr) {
+		if a.Is6() {
+			lines = append(lines, add6(a.String(), "lo"))
+		} else {
+			lines = append(lines, "addr add "+a.String()+" dev lo")
+		}
+	}
 	for _, a := range google {
 		own(a)
 	}

@@ -138,8 +138,13 @@ func (s *Store) terminal(name string) (*Terminal, error) {
 
 // address gives a device its addresses.
 func (h *Host) address(device string, a4, a6 netip.Prefix) error {
-	return h.ip("addr add "+a4.String()+" dev "+device, "addr add "+a6.String()+" dev "+device)
+	return h.ip("addr add "+a4.String()+" dev "+device, add6(a6.String(), device))
 }
+
+// add6 is the command that gives a device an IPv6 address which is ready at once. The
+// kernel would look for a duplicate in a moment (RFC 4862 section 5.4), even where that
+// is turned off, and let no one bind to the address until it has.
+func add6(a, device string) string { return "addr add " + a + " dev " + device + " nodad" }
 
 // route sends all else by way of a router.
 func (h *Host) route(via4, via6 netip.Addr) error {
