@@ -70,6 +70,7 @@ func (r *Resolver) bind(ctx context.Context, family, host, port string) (string,
 
 	port = fmt.Sprint(conn.LocalAddr().(*net.UDPAddr).Port)
 	lc = net.ListenConfig{Control: pktinfo.Ask}
+	lc.SetMultipathTCP(false) // its sockets don't tell the interface
 	l, err := lc.Listen(ctx, "tcp"+family, net.JoinHostPort(host, port))
 	if err != nil {
 		return port, err
