@@ -1,55 +1,58 @@
 package policy
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 )
 
 // clients finds the class of a client. It makes one look-up for each length of
-// network that the policy has, the longest first, and one for the interface.
+// network that the policy has, and one for the interface.
 type clients struct {
-	networks   map[netip.Prefix]*Class
-	lengths4   []int // of the IPv4 networks, longest first
-	lengths6   []int
+	v4, v6     []networks // the longest first
 	interfaces map[string]*Class
 }
 
+// networks are those of one length, by their first address.
+type networks struct {
+	bits    int
+	classes map[netip.Addr]*Class
+}
+
 func newClients(classes []*Class) clients {
-	c := clients{networks: make(map[netip.Prefix]*Class), interfaces: make(map[string]*Class)}
+	c := clients{interfaces: make(map[string]*Class)}
 	for _, class := range classes {
 		for _, p := range class.Networks {
-			c.networks[p] = class
-			lengths := &c.lengths6
+			list := &c.v6
 			if p.Addr().Is4() {
-				lengths = &c.lengths4
+				list = &c.v4
 			}
-			if !slices.Contains(*lengths, p.Bits()) {
-				*lengths = append(*lengths, p.Bits())
+			i := slices.IndexFunc(*list, func(n networks) bool { return n.bits == p.Bits() })
+			if i < 0 {
+				i = len(*list)
+				*list = append(*list, networks{p.Bits(), make(map[netip.Addr]*Class)})
 			}
+			(*list)[i].classes[p.Addr()] = class
 		}
 		for _, name := range class.Interfaces {
 			c.interfaces[name] = class
 		}
 	}
-	for _, lengths := range [][]int{c.lengths4, c.lengths6} {
-		slices.Sort(lengths)
-		slices.Reverse(lengths)
+	for _, list := range [][]networks{c.v4, c.v6} {
+		slices.SortFunc(list, func(a, b networks) int { return cmp.Compare(b.bits, a.bits) })
 	}
 	return c
 }
 
 func (c *clients) class(addr netip.Addr, iface string) *Class {
-	addr = addr.Unmap().WithZone("") // a network has no zone, so an address with one is in none
-	lengths := c.lengths6
+	addr = addr.Unmap().WithZone("") // networks have no zone
+	list := c.v6
 	if addr.Is4() {
-		lengths = c.lengths4
+		list = c.v4
 	}
-	for _, bits := range lengths {
-		p, err := addr.Prefix(bits)
-		if err != nil {
-			break // no address
-		}
-		if class := c.networks[p]; class != nil {
+	for i := range list {
+		p, _ := addr.Prefix(list[i].bits) // fits: the list is of the address's family
+		if class := list[i].classes[p.Addr()]; class != nil {
 			return class
 		}
 	}

@@ -14,8 +14,14 @@
 //
 // # Order
 //
-// A client in no class is denied. Of the rest, deny beats allow; an allow
-// counts only while its service's until has not passed.
+// What is no host name is denied, then a client in no class. Of the rest, deny
+// beats allow; an allow counts only while its service's until has not passed.
+//
+// # Files
+//
+// policy.yaml takes the place of the embedded policy as a whole, and a pack in
+// packs/ that of the embedded pack of its name. A pack that policy.yaml does not
+// list is not in force, but what is wrong with it is told all the same.
 package policy
 
 import (
