@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -24,59 +26,63 @@ func quickDisk() disk {
 	return d
 }
 
-// faults is a disk of which some operations fail.
+// faults are what fails on a disk; nil: nothing.
 type faults struct {
 	create, write, sync, truncate, rename, remove, syncDir error
 	short                                                  int // bytes that a failing write writes all the same
 }
 
-func (f *faults) disk() disk {
+// faulty is a disk whose faults come and go.
+type faulty struct {
+	mu  sync.Mutex
+	now faults
+}
+
+func (f *faulty) set(now faults) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.now = now
+}
+
+func (f *faulty) get() faults {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.now
+}
+
+func (f *faulty) disk() disk {
 	real := quickDisk()
 	return disk{
 		create: func(name string) (*os.File, error) {
-			if f.create != nil {
-				return nil, f.create
+			if err := f.get().create; err != nil {
+				return nil, err
 			}
 			return real.create(name)
 		},
 		write: func(file *os.File, b []byte) (int, error) {
-			if f.write != nil {
-				n, _ := real.write(file, b[:min(f.short, len(b))])
-				return n, f.write
+			if now := f.get(); now.write != nil {
+				n, _ := real.write(file, b[:min(now.short, len(b))])
+				return n, now.write
 			}
 			return real.write(file, b)
 		},
-		sync: func(file *os.File) error {
-			if f.sync != nil {
-				return f.sync
-			}
-			return real.sync(file)
-		},
+		sync: func(file *os.File) error { return f.get().sync },
 		truncate: func(file *os.File, size int64) error {
-			if f.truncate != nil {
-				return f.truncate
-			}
-			return real.truncate(file, size)
+			return firstError(f.get().truncate, func() error { return real.truncate(file, size) })
 		},
 		rename: func(from, to string) error {
-			if f.rename != nil {
-				return f.rename
-			}
-			return real.rename(from, to)
+			return firstError(f.get().rename, func() error { return real.rename(from, to) })
 		},
-		remove: func(name string) error {
-			if f.remove != nil {
-				return f.remove
-			}
-			return real.remove(name)
-		},
-		syncDir: func(dir string) error {
-			if f.syncDir != nil {
-				return f.syncDir
-			}
-			return real.syncDir(dir)
-		},
+		remove:  func(name string) error { return firstError(f.get().remove, func() error { return real.remove(name) }) },
+		syncDir: func(string) error { return f.get().syncDir },
 	}
+}
+
+func firstError(err error, do func() error) error {
+	if err != nil {
+		return err
+	}
+	return do()
 }
 
 // Every fault of the disk, before the first segment and within one: records
@@ -112,7 +118,7 @@ func TestDiskFaults(t *testing.T) {
 func testDiskFault(t *testing.T, bad faults, begun bool) {
 	dir := t.TempDir()
 	var log strings.Builder
-	f := &faults{}
+	f := &faulty{}
 	j := mustOpen(t, Config{Dir: dir, Log: slog.New(slog.NewTextHandler(&log, nil))}, f.disk(), defaults())
 	if begun {
 		j.Record(event("0"))
@@ -120,7 +126,7 @@ func testDiskFault(t *testing.T, bad faults, begun bool) {
 			t.Fatal(err)
 		}
 	}
-	*f = bad
+	f.set(bad)
 	stop := serve(t, j)
 	j.Record(event("1"))
 	j.Record(event("2"))
@@ -134,7 +140,7 @@ func testDiskFault(t *testing.T, bad faults, begun bool) {
 	time.Sleep(time.Minute)
 	synctest.Wait()
 	// In memory and on the disk, there is everything once.
-	want := "1 2 journal: the journal cannot be written; records wait in memory: "
+	want := "1 2 journal: cannot be written; records wait in memory: "
 	var seen []Record
 	for r, err := range j.Read(Query{}) {
 		if err != nil {
@@ -146,7 +152,7 @@ func testDiskFault(t *testing.T, bad faults, begun bool) {
 		t.Errorf("meanwhile: %s", got)
 	}
 
-	*f = faults{}
+	f.set(faults{})
 	time.Sleep(5 * time.Second)
 	synctest.Wait()
 	if h := j.Health(); h.State != OK {
@@ -159,7 +165,7 @@ func testDiskFault(t *testing.T, bad faults, begun bool) {
 	if n := strings.Count(log.String(), "level=ERROR"); n != 1 {
 		t.Errorf("%d errors are logged, want 1:\n%s", n, &log)
 	}
-	if !strings.Contains(log.String(), `level=INFO msg="the journal is written again, after 1m5s"`) {
+	if !strings.Contains(log.String(), `level=INFO msg="the journal is written again" after=1m`) {
 		t.Errorf("log:\n%s", &log)
 	}
 
@@ -176,7 +182,7 @@ func testDiskFault(t *testing.T, bad faults, begun bool) {
 	if begun {
 		got = strings.TrimPrefix(got, "0 ")
 	}
-	if !strings.HasPrefix(got, want) || !strings.HasSuffix(got, " 3 journal: the journal is written again, after 1m5s 4") {
+	if !strings.HasPrefix(got, want) || !strings.HasSuffix(got, " 3 journal: written again, after 1m5s 4") {
 		t.Errorf("at the end: %s", got)
 	}
 	rep := intact(t, dir)
@@ -194,7 +200,7 @@ func TestGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		var log strings.Builder
-		f := &faults{create: syscall.ENOSPC}
+		f := &faulty{now: faults{create: syscall.ENOSPC}}
 		small := defaults()
 		small.pending = 2000
 		j := mustOpen(t, Config{Dir: dir, Log: slog.New(slog.NewTextHandler(&log, nil))}, f.disk(), small)
@@ -216,7 +222,7 @@ func TestGap(t *testing.T) {
 		if h := j.Health(); !strings.Contains(h.Text, fmt.Sprintf("%d records are lost", dropped/10)) {
 			t.Errorf("health: %+v", h)
 		}
-		f.create = nil
+		f.set(faults{})
 		time.Sleep(4 * time.Second)
 		j.Record(event("back"))
 		if err := stop(); err != nil {
@@ -240,11 +246,14 @@ func TestGap(t *testing.T) {
 		if g.Time.Before(records[gap-1].Time) || !g.Until.Equal(at("2000-01-01T00:00:57Z")) {
 			t.Errorf("gap from %v to %v", g.Time, g.Until)
 		}
-		if got := details(records[gap+1:]); got != "journal: the journal is written again, after 55s back" {
+		if got := details(records[gap+1:]); got != "journal: written again, after 55s back" {
 			t.Errorf("after the gap: %s", got)
 		}
 		if n := strings.Count(log.String(), "level=ERROR"); n != 2 {
 			t.Errorf("%d errors are logged, want one of the disk and one of the loss:\n%s", n, &log)
+		}
+		if n := strings.Count(log.String(), "level=WARN"); n != 1 {
+			t.Errorf("%d warnings are logged, want one of the gap:\n%s", n, &log)
 		}
 		// Those who follow missed nothing, and are told of the gap.
 		n := 0
@@ -267,7 +276,7 @@ func TestGap(t *testing.T) {
 // What cannot be written to the end is an error of Serve.
 func TestServeError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &faults{create: syscall.ENOSPC}
+		f := &faulty{now: faults{create: syscall.ENOSPC}}
 		j := mustOpen(t, Config{Dir: t.TempDir()}, f.disk(), defaults())
 		stop := serve(t, j)
 		j.Record(event("1"))
@@ -280,10 +289,11 @@ func TestServeError(t *testing.T) {
 // Many records are written before sync, but not again and again to a bad disk.
 func TestEarlyFlush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &faults{create: syscall.ENOSPC}
+		f := &faulty{now: faults{create: syscall.ENOSPC}}
 		d := f.disk()
-		tries, inner := 0, d.create
-		d.create = func(name string) (*os.File, error) { tries++; return inner(name) }
+		var tries atomic.Int32
+		inner := d.create
+		d.create = func(name string) (*os.File, error) { tries.Add(1); return inner(name) }
 		dir := t.TempDir()
 		j := mustOpen(t, Config{Dir: dir}, d, defaults())
 		serve(t, j)
@@ -296,10 +306,10 @@ func TestEarlyFlush(t *testing.T) {
 			synctest.Wait()
 		}
 		fill()
-		if tries != 1 {
-			t.Errorf("tried %d times", tries)
+		if n := tries.Load(); n != 1 {
+			t.Errorf("tried %d times", n)
 		}
-		f.create = nil
+		f.set(faults{})
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		before := j.Stats().Syncs
@@ -310,6 +320,8 @@ func TestEarlyFlush(t *testing.T) {
 		if now := time.Now(); !now.Equal(at("2000-01-01T00:00:05Z")) {
 			t.Errorf("written at %v", now)
 		}
+		j.mu.Lock()
+		defer j.mu.Unlock()
 		if n := cap(j.pending); n > 2*earlyFlush {
 			t.Errorf("%d bytes are kept for what waits", n)
 		}

@@ -45,7 +45,6 @@ type inspection struct {
 	seals     int
 	misfits   int     // seals that do not fit
 	misfit    batch   // the first of them
-	final     batch   // the last batch
 	damage    []error // [maxDamage] at most
 	lost      error   // the first that lost whole frames, or the rest
 
@@ -111,7 +110,7 @@ func (in *inspection) line(s *source, l line) {
 		}
 		in.seals++
 		in.seal, in.sealFits = stated, in.seal
-		in.final, in.batch = in.batch, batch{}
+		in.batch = batch{}
 		in.sealed = append(append(in.sealed[:0], in.current...), l.raw...)
 		in.current = in.current[:0]
 		return

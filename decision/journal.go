@@ -207,7 +207,7 @@ func (j *Journal) Record(r Record) {
 	if r.Event != "" {
 		j.emit(r)
 	} else if !j.repeats.record(r, now) {
-		j.emit(r) // which counts it as dropped
+		j.emit(r) // the journal is ending: in full, or dropped and counted
 	}
 }
 

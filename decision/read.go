@@ -14,7 +14,7 @@ import (
 // other error is the last. The box may write to the folder meanwhile; then the
 // last line may be told as torn although it is only being written.
 func Read(dir string, q Query) iter.Seq2[Record, error] {
-	return readUntil(dir, q, edge{seq: math.MaxUint64})
+	return readUntil(dir, q, edge{seq: math.MaxUint64, active: math.MaxUint64})
 }
 
 // Read yields the records that match q, oldest first: those on the disk, then
@@ -45,8 +45,8 @@ func (j *Journal) Read(q Query) iter.Seq2[Record, error] {
 // edge is where the disk ends and memory begins.
 type edge struct {
 	seq    uint64 // the last on the disk
-	active uint64 // the last segment; 0: not known
-	sealed int64  // bytes of it that count
+	active uint64 // the last segment; later ones are not read
+	sealed int64  // bytes of it that are
 }
 
 func readUntil(dir string, q Query, e edge) iter.Seq2[Record, error] {
@@ -57,6 +57,9 @@ func readUntil(dir string, q Query, e edge) iter.Seq2[Record, error] {
 			return
 		}
 		for i, l := range all {
+			if l.number > e.active {
+				return
+			}
 			p := part{number: l.number, limit: maxSegment + 1, last: e.seq}
 			if l.number == e.active {
 				p.limit = e.sealed

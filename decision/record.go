@@ -1,5 +1,3 @@
-// Package decision keeps what the box decided: one record for every decision,
-// with its reason, in a journal that shows when it was changed.
 package decision
 
 import (

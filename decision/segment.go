@@ -15,35 +15,6 @@ import (
 	"time"
 )
 
-// # The journal's format
-//
-// A journal is a folder of segments, 00000001.jsonl and so on, numbered without
-// a gap. Full ones are compressed: 00000001.jsonl.zst. A segment is made of
-// lines; every line is a JSON object:
-//
-//   - a header, the first line, which begins with {"segment":
-//   - records, see [Record.AppendJSON]
-//   - seals, {"seal":"<64 hex digits>"}, one after every batch of records
-//
-// A seal is the SHA-256 of the seal before it (its 64 hex digits and a line
-// end) and of all bytes after that seal, to the start of its own line. The
-// first seal of a segment covers the header too, and the seal before it is the
-// last of the segment before, which the header repeats; in the first segment
-// it is 64 zeros. So where lines 15 and 40 are seals, this prints the one of 40:
-//
-//	{ sed -n 15p F | cut -d'"' -f4; sed -n 16,39p F; } | sha256sum
-//
-// and for the first seal of a segment, on line 15:
-//
-//	{ sed -n 1p F | grep -o '"seal":"[^"]*' | cut -d'"' -f4; sed -n 1,14p F; } | sha256sum
-//
-// Every run of the box begins a segment, and so does a write after a failed
-// one: what follows the last good seal then, the tail, is left as it is, and
-// the next header binds it by its SHA-256.
-//
-// The chain shows every change but two: an end that was cut off whole, and a
-// journal that was written anew. Against both, note the last seal elsewhere.
-
 // format is the version that headers carry.
 const format = 1
 

@@ -266,7 +266,9 @@ func TestSegmentTooLarge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	line := string(new(full()).AppendJSON(nil)) + "\n"
+	r := full()
+	r.Detail = strings.Repeat("x", maxDetail)
+	line := string(r.AppendJSON(nil)) + "\n"
 	for n := 0; n <= maxSegment; n += 1000 * len(line) {
 		if _, err := f.WriteString(strings.Repeat(line, 1000)); err != nil {
 			t.Fatal(err)
@@ -274,7 +276,7 @@ func TestSegmentTooLarge(t *testing.T) {
 	}
 	f.Close()
 	got, damage := collect(t, dir, Query{})
-	if len(got) == 0 || len(got)*len(line) > maxSegment || len(damage) != 1 || !strings.Contains(damage[0], "too large") {
+	if len(got) == 0 || (len(got)-1)*len(line) > maxSegment || len(damage) != 1 || !strings.Contains(damage[0], "too large") {
 		t.Errorf("%d records, damage %q", len(got), damage)
 	}
 	d := quickDisk()

@@ -92,6 +92,7 @@ func (j *Journal) flush() error {
 	}
 
 	j.mu.Lock()
+	gap := j.lost.record()
 	if err == nil {
 		j.pending = append(j.pending[:0], j.pending[len(lines):]...)
 		if cap(j.pending) > 2*earlyFlush && len(j.pending) < earlyFlush {
@@ -100,17 +101,17 @@ func (j *Journal) flush() error {
 		j.written, j.active, j.sealed = last, w.number, w.size
 		j.stats.Syncs++
 		j.stats.BytesWritten += uint64(w.size - size)
-		if gap := j.lost.record(); gap.Count > 0 { // now there is room to say so
+		if gap.Count > 0 { // now there is room to say so
 			gap.Policy = policyID
 			j.lost = loss{}
 			j.put(gap)
 			signal(j.early)
 		}
 	}
-	change := j.trouble.written(err, now)
 	j.mu.Unlock()
-	if change != "" {
-		j.tell(change, err)
+	if err == nil && gap.Count > 0 {
+		j.cfg.Log.Warn("the journal has a gap", "lost", gap.Count, "since", gap.Time, "until", gap.Until)
 	}
+	j.tell(err, now)
 	return err
 }

@@ -108,7 +108,7 @@ func (j *Journal) prune(all []listed, full int) error {
 		}
 		old = i + 1
 	}
-	gone, why := 0, fmt.Sprintf("older than %v", j.cfg.Keep)
+	gone, why := 0, fmt.Sprintf("older than %g days", j.cfg.Keep.Hours()/24)
 	for ; gone < full && (gone < old || total > j.cfg.MaxSize-2*int64(j.limits.segment)); gone++ {
 		if gone == old {
 			why = fmt.Sprintf("for a max_size of %d bytes", j.cfg.MaxSize)

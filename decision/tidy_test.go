@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -108,7 +109,7 @@ func TestKeepUntrusted(t *testing.T) {
 	if got := names(t, dir); got != "00000003.jsonl.zst 00000004.jsonl.zst 00000005.jsonl 00000006.jsonl" {
 		t.Errorf("left: %s", got)
 	}
-	if got, want := prunes(t, dir), "segments 00000001 to 00000002 are deleted, older than 9600h0m0s; seq 3 is now the first; the last deleted record is of 2026-01-01T10:00:00Z"; got != want {
+	if got, want := prunes(t, dir), "segments 00000001 to 00000002 are deleted, older than 400 days; seq 3 is now the first; the last deleted record is of 2026-01-01T10:00:00Z"; got != want {
 		t.Errorf("told %q, want %q", got, want)
 	}
 	if s := j.Stats(); s.Segments != 3 || s.Bytes != 3*4096 || !s.Oldest.Equal(at("1970-01-01T10:00:00Z")) {
@@ -189,7 +190,7 @@ func TestPruneDamaged(t *testing.T) {
 	if got := names(t, dir); got != "00000003.jsonl.zst 00000004.jsonl 00000005.jsonl" {
 		t.Errorf("left: %s", got) // the third is as old as the next, which is being written
 	}
-	if got, want := prunes(t, dir), "segments 00000001 to 00000002 are deleted, older than 9600h0m0s"; got != want {
+	if got, want := prunes(t, dir), "segments 00000001 to 00000002 are deleted, older than 400 days"; got != want {
 		t.Errorf("told %q, want %q", got, want)
 	}
 }
@@ -201,7 +202,7 @@ func TestPruneIsToldFirst(t *testing.T) {
 		dir := t.TempDir()
 		clock := &settable{at("2026-01-01T10:00:00Z")}
 		days(t, dir, clock, 3)
-		f := &faults{}
+		f := &faulty{}
 		d := f.disk()
 		told, remove := "", d.remove
 		d.remove = func(name string) error {
@@ -215,7 +216,7 @@ func TestPruneIsToldFirst(t *testing.T) {
 		clock.t = clock.t.Add(1000 * day)
 		want := "00000003.jsonl 00000004.jsonl"
 		if full {
-			f.create = syscall.ENOSPC
+			f.set(faults{create: syscall.ENOSPC})
 			want = "00000003.jsonl"
 		}
 		if err := j.tidy(context.Background()); err != nil || names(t, dir) != want {
@@ -262,12 +263,12 @@ func TestTidyError(t *testing.T) {
 		j := mustOpen(t, Config{Dir: dir}, quickDisk(), defaults())
 		j.batch(t, "1")
 		j.writer.close()
-		f := &faults{}
-		d := f.disk()
+		d := quickDisk()
 		create := d.create
-		broken := true
+		var broken atomic.Bool
+		broken.Store(true)
 		d.create = func(name string) (*os.File, error) {
-			if broken && strings.HasSuffix(name, packedExt+tmpExt) {
+			if broken.Load() && strings.HasSuffix(name, packedExt+tmpExt) {
 				return nil, syscall.ENOSPC
 			}
 			return create(name)
@@ -280,7 +281,7 @@ func TestTidyError(t *testing.T) {
 		if h := j.Health(); h.State != Warn || !strings.Contains(h.Text, "compressing segment 00000001.jsonl: no space left on device") {
 			t.Errorf("health %+v", h)
 		}
-		broken = false
+		broken.Store(false)
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if h := j.Health(); h.State != OK || names(t, dir) != "00000001.jsonl.zst 00000002.jsonl" {

@@ -24,7 +24,6 @@ func (l *loss) record() Record {
 func (j *Journal) lose(r *Record) {
 	if j.lost.records == 0 {
 		j.lost.since = r.Time
-		j.cfg.Log.Error("records are lost: the journal's memory is full", "waiting bytes", len(j.pending))
 	}
 	j.lost.records++
 	j.lost.attempts += r.attempts()
@@ -37,36 +36,41 @@ const youngest = 365 * 24 * time.Hour
 
 // trouble is what is wrong with the journal. It is guarded by [Journal.mu].
 type trouble struct {
-	fault error // of the last write
-	since time.Time
-	tidy  error     // of the last tidying
-	young time.Time // the last record that was deleted before it was 365 days old
+	fault  error // of the last write
+	since  time.Time
+	losing bool      // the operator knows that records are lost
+	tidy   error     // of the last tidying
+	young  time.Time // the last record that was deleted before it was 365 days old
 }
 
-// written takes the outcome of a write at now, and returns what is to be told if
-// it changes anything.
-func (t *trouble) written(err error, now time.Time) (change string) {
-	switch {
-	case err != nil && t.fault == nil:
+// tell tells the operator and the journal what a write at now has changed. The
+// operator's log may wait for anything, so mu is not held.
+func (j *Journal) tell(err error, now time.Time) {
+	j.mu.Lock()
+	t := &j.trouble
+	before, since, losing := t.fault, t.since, t.losing
+	lost := j.lost.records
+	if before == nil {
 		t.since = now
-		change = "the journal cannot be written; records wait in memory"
-	case err == nil && t.fault != nil:
-		change = fmt.Sprintf("the journal is written again, after %v", now.Sub(t.since).Round(time.Second))
 	}
-	t.fault = err
-	return change
-}
+	t.fault, t.losing = err, lost > 0
+	j.mu.Unlock()
 
-// tell tells the operator, and the journal, what has become of the journal.
-func (j *Journal) tell(change string, err error) {
-	r := Record{Plane: policy.System, Event: EventHealth, Detail: "journal: " + change}
-	if err != nil {
-		r.Detail += ": " + err.Error()
-		j.cfg.Log.Error(change, "error", err)
-	} else {
-		j.cfg.Log.Info(change)
+	what := ""
+	switch {
+	case err != nil && before == nil:
+		j.cfg.Log.Error("the journal cannot be written; records wait in memory", "error", err)
+		what = fmt.Sprintf("cannot be written; records wait in memory: %v", err)
+	case err == nil && before != nil:
+		j.cfg.Log.Info("the journal is written again", "after", now.Sub(since))
+		what = fmt.Sprintf("written again, after %v", now.Sub(since).Round(time.Second))
 	}
-	j.Record(r)
+	if lost > 0 && !losing {
+		j.cfg.Log.Error("records are lost: memory has no more room for them", "records", lost)
+	}
+	if what != "" {
+		j.Record(Record{Plane: policy.System, Event: EventHealth, Detail: "journal: " + what})
+	}
 }
 
 // Health tells whether records reach the disk and are kept long enough.
