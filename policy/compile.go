@@ -151,10 +151,14 @@ func (c *compiler) selectServices(ref reference, ids, wanted map[string]bool) {
 			}
 		}
 	}
+	pack, _, _ := strings.Cut(prefix, "/")
+	if p := c.packs[pack]; p != nil && len(p.doc.Problems()) > 0 {
+		return // it may have the service once they are fixed
+	}
 	if !found {
 		hint := ""
 		if ref.node.Told() { // else looking for it would take long, for nothing
-			hint = c.serviceHint(prefix, star)
+			hint = c.serviceHint(pack, prefix, star)
 		}
 		ref.node.Problem(ref.text, "no such service", hint)
 	}
@@ -162,9 +166,9 @@ func (c *compiler) selectServices(ref reference, ids, wanted map[string]bool) {
 
 // serviceHint says what may have been meant by a service, or by the beginning
 // of several, that does not exist.
-func (c *compiler) serviceHint(text string, star bool) string {
-	pack, _, _ := strings.Cut(text, "/")
-	if p := c.packs[pack]; p != nil && !slices.Contains(c.inForce, p) {
+func (c *compiler) serviceHint(pack, text string, star bool) string {
+	p := c.packs[pack]
+	if _, ok := embeddedPack(pack); (ok || p != nil) && !slices.Contains(c.inForce, p) {
 		return "the pack " + pack + " is not in packs"
 	}
 	var known []string

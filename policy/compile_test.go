@@ -134,6 +134,13 @@ func TestPolicyProblems(t *testing.T) {
 		{"a service of a pack that is not listed", "version: 1\nclasses:\n  a: {networks: [10.0.0.0/8], services: [acme/api]}\n", []string{"acme", acme}, []string{
 			`policy.yaml:3:42: no such service: "acme/api" (the pack acme is not in packs)`,
 		}},
+		{"a service of an embedded pack that is not listed", "version: 1\npacks: [payexpert]\nclasses:\n  a: {networks: [10.0.0.0/8], services: [payxpert/emv]}\n", nil, []string{
+			`policy.yaml:2:9: no such pack: "payexpert" (did you mean "payxpert"?)`,
+			`policy.yaml:4:42: no such service: "payxpert/emv" (the pack payxpert is not in packs)`,
+		}},
+		{"a service of a pack that cannot be read", "version: 1\npacks: [acme]\nclasses:\n  a: {networks: [10.0.0.0/8], services: [acme/api]}\n", []string{"acme", "pack: acme: x"}, []string{
+			`packs/acme.yaml:1:11: not YAML: mapping values are not allowed in this context`,
+		}},
 		{"no such pack", "version: 1\npacks: [payexpert, acme, zzz, payxpert, payxpert]\nclasses:\n  a: {networks: [10.0.0.0/8]}\n", []string{"acme", acme}, []string{
 			`policy.yaml:2:9: no such pack: "payexpert" (did you mean "payxpert"?)`,
 			`policy.yaml:2:26: no such pack: "zzz" (its file would be packs/zzz.yaml)`,
