@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/textproto"
@@ -14,6 +15,7 @@ const copyBuffer = 16 << 10
 
 // An answer is the client's side of an exchange.
 type answer struct {
+	side    *httpSide
 	w       http.ResponseWriter
 	control *http.ResponseController
 	modern  bool  // the client speaks HTTP/1.1
@@ -23,18 +25,19 @@ type answer struct {
 	final bool // the final response has begun
 }
 
-// informational passes on a 1xx response (RFC 9110 §15.2).
+// informational passes on a 1xx response (RFC 9110 §15.2). 100 is said by net/http when the
+// body is read, which is when the origin has said it, or has not for a second.
 func (a *answer) informational(status int, fields textproto.MIMEHeader) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.final || !a.modern {
+	if a.final || !a.modern || status == http.StatusContinue {
 		return nil
 	}
 	header := a.w.Header()
 	for name, values := range endToEnd(http.Header(fields)) {
 		header[name] = values
 	}
-	a.control.SetWriteDeadline(time.Now().Add(exchangeIdle))
+	a.control.SetWriteDeadline(a.side.deadline())
 	a.w.WriteHeader(status)
 	clear(header)
 	return nil
@@ -45,7 +48,7 @@ func (a *answer) begin() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.final = true
-	a.control.SetWriteDeadline(time.Now().Add(exchangeIdle))
+	a.control.SetWriteDeadline(a.side.deadline())
 }
 
 // copy passes on the final response as it comes. Where that ends before its time, so does
@@ -66,8 +69,8 @@ func (a *answer) copy(resp *http.Response) {
 		announced = append(announced, name)
 		header.Add("Trailer", name)
 	}
-	if a.body != nil && !a.body.ended() {
-		header.Set("Connection", "close") // see sent.finish
+	if a.body != nil && !a.body.whole() {
+		header.Set("Connection", "close") // the rest of it won't be read
 	}
 	a.w.WriteHeader(resp.StatusCode)
 
@@ -91,66 +94,87 @@ func (a *answer) copy(resp *http.Response) {
 
 // write sends at once what has come.
 func (a *answer) write(p []byte) bool {
-	a.control.SetWriteDeadline(time.Now().Add(exchangeIdle))
+	a.control.SetWriteDeadline(a.side.deadline())
 	_, err := a.w.Write(p)
 	return err == nil && a.control.Flush() == nil
 }
 
 // A sent body is that of a client's request on its way to the origin. The transport reads
-// and closes it, and may do both when the origin's response is there already.
+// and closes it, and may still do so when the origin has answered.
 type sent struct {
 	io.ReadCloser
-	control *http.ResponseController
-
-	mu     sync.Mutex
-	err    error         // why it could not be read to its end
+	answer *answer
 	closed chan struct{} // when the transport is done with it
 	once   sync.Once
+
+	mu    sync.Mutex
+	err   error // with which it ended: io.EOF, or why it could not be read so far
+	given bool  // up
 }
 
 func (s *sent) Read(p []byte) (int, error) {
-	s.control.SetReadDeadline(time.Now().Add(exchangeIdle))
+	if !s.wait() {
+		return 0, errGivenUp
+	}
 	n, err := s.ReadCloser.Read(p)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err == io.EOF {
-		s.control.SetReadDeadline(time.Time{}) // net/http waits for the next request already
-	} else if err != nil {
-		s.mu.Lock()
+		// net/http waits for the next request already, which may take its time.
+		s.answer.control.SetReadDeadline(time.Time{})
+	}
+	if s.err == nil {
 		s.err = err
-		s.mu.Unlock()
 	}
 	return n, err
 }
 
-func (s *sent) Close() error {
-	s.once.Do(func() { close(s.closed) })
-	return nil // net/http's server closes its own
+var errGivenUp = errors.New("the origin does not want the rest")
+
+// wait sets the time that the client has for the next bytes.
+func (s *sent) wait() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.given {
+		return false
+	}
+	s.answer.control.SetReadDeadline(s.answer.side.deadline())
+	return true
 }
 
-// failure is why the body could not be read, if that is so.
+func (s *sent) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	return nil // net/http's server closes what it has made
+}
+
+// failure is why the client did not send all of the body.
 func (s *sent) failure() error {
 	if s == nil {
 		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.err == io.EOF {
+		return nil
+	}
 	return s.err
 }
 
-// ended reports whether the transport is done with the body.
-func (s *sent) ended() bool {
-	select {
-	case <-s.closed:
-		return true
-	default:
-		return false
-	}
+// whole reports whether there is no more of the body to read.
+func (s *sent) whole() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err == io.EOF
 }
 
-// finish waits until the transport is done: when the handler returns, the connection is
-// no longer its own. An origin that answered early does not read the rest.
+// finish waits until the transport is done with the body: when the handler returns, the
+// connection is no longer its own. What the origin did not wait for is not read.
 func (s *sent) finish() {
-	if !s.ended() {
-		s.control.SetReadDeadline(time.Unix(1, 0))
-		<-s.closed
+	s.mu.Lock()
+	if s.err == nil {
+		s.given = true
+		s.answer.control.SetReadDeadline(time.Unix(1, 0)) // long ago: it ends what waits
 	}
+	s.mu.Unlock()
+	<-s.closed
 }

@@ -165,7 +165,11 @@ func (p *Proxy) serveHTTPTunnel(ctx context.Context, c *peer, o *opened) {
 	c.SetDeadline(time.Time{})
 	h.serve(ctx)
 	c.Close()
-	if h.opening != nil {
-		p.deny(h.opening, policy.NoHello, "no request in the tunnel")
+	switch {
+	case h.opening == nil:
+	case ctx.Err() != nil:
+		p.failed(h.opening, &dialError{abandoned, context.Cause(ctx)})
+	default:
+		p.deny(h.opening, policy.NoHello, "no whole request in the tunnel")
 	}
 }

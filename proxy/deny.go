@@ -117,6 +117,9 @@ func (p *page) write(w http.ResponseWriter) {
 	for name, values := range p.header() {
 		w.Header()[name] = values
 	}
+	// Before net/http closes the connection it reads what is left of a body. That does
+	// for a client that sends; one that does not is no longer waited for.
+	http.NewResponseController(w).SetReadDeadline(time.Now().Add(lingerTime))
 	w.Header().Set("Content-Length", strconv.Itoa(len(p.text)))
 	w.WriteHeader(p.status)
 	io.WriteString(w, p.text)

@@ -10,6 +10,7 @@ import (
 	"net/textproto"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -27,7 +28,7 @@ func newOrigin() *http.Transport {
 	protocols.SetHTTP1(true)
 	return &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			if c, ok := ctx.Value(originKey{}).(net.Conn); ok {
+			if c, ok := ctx.Value(originKey{}).(*originConn); ok {
 				return c, nil
 			}
 			return nil, errors.New("a request without a connection")
@@ -45,23 +46,26 @@ type originKey struct{}
 
 // exchange connects to the origin of an attempt that may pass, and has it answer.
 func (h *httpConn) exchange(w http.ResponseWriter, r *http.Request, a *attempt) {
-	server, err := h.p.dial(r.Context(), a)
+	conn, err := h.p.dial(r.Context(), a)
 	if err != nil {
 		h.p.failed(a, err)
 		a.unreached(err).write(w)
 		return
 	}
 	h.p.allow(a)
+	server := &originConn{Conn: conn, side: h.p.http, asked: make(chan struct{})}
 
-	to := &answer{w: w, control: http.NewResponseController(w), modern: r.ProtoAtLeast(1, 1)}
+	to := &answer{
+		side: h.p.http, w: w, control: http.NewResponseController(w), modern: r.ProtoAtLeast(1, 1),
+	}
 	out := outgoing(r, a)
 	if r.Body != http.NoBody {
-		to.body = &sent{ReadCloser: r.Body, control: to.control, closed: make(chan struct{})}
+		to.body = &sent{ReadCloser: r.Body, answer: to, closed: make(chan struct{})}
 		out.Body = to.body
 		defer to.body.finish()
 	}
 	defer server.Close() // first, so that nobody waits to write to it
-	ctx := context.WithValue(r.Context(), originKey{}, restless{server})
+	ctx := context.WithValue(r.Context(), originKey{}, server)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: to.informational})
 	resp, err := h.p.http.origin.RoundTrip(out.WithContext(ctx))
 	to.begin()
@@ -99,6 +103,8 @@ func outgoing(r *http.Request, a *attempt) *http.Request {
 	out := &http.Request{
 		Method:        r.Method,
 		URL:           &u,
+		ProtoMajor:    1,
+		ProtoMinor:    1,
 		Host:          host,
 		Header:        endToEnd(r.Header),
 		ContentLength: r.ContentLength,
@@ -141,16 +147,31 @@ func endToEnd(in http.Header) http.Header {
 	return out
 }
 
-// restless is the connection to an origin. It fails when for exchangeIdle nothing has
-// been written and nothing come.
-type restless struct{ net.Conn }
+// An originConn is the connection to an origin. It fails when nothing has been written and
+// nothing come for too long.
+type originConn struct {
+	net.Conn
+	side *httpSide
 
-func (c restless) Read(p []byte) (int, error) {
-	c.SetDeadline(time.Now().Add(exchangeIdle))
+	asked chan struct{} // closed at the first write, or the end
+	once  sync.Once
+}
+
+// Read waits until something was asked: of an origin that speaks first the transport
+// complains to the program's log.
+func (c *originConn) Read(p []byte) (int, error) {
+	<-c.asked
+	c.SetDeadline(c.side.deadline())
 	return c.Conn.Read(p)
 }
 
-func (c restless) Write(p []byte) (int, error) {
-	c.SetDeadline(time.Now().Add(exchangeIdle))
+func (c *originConn) Write(p []byte) (int, error) {
+	c.once.Do(func() { close(c.asked) })
+	c.SetDeadline(c.side.deadline())
 	return c.Conn.Write(p)
+}
+
+func (c *originConn) Close() error {
+	c.once.Do(func() { close(c.asked) })
+	return c.Conn.Close()
 }

@@ -15,7 +15,7 @@ import (
 const (
 	// keepAliveHTTP is how long a client's connection stays open between requests.
 	keepAliveHTTP = 30 * time.Second
-	// exchangeIdle is how long neither side of an exchange by HTTP may make progress.
+	// exchangeIdle is how long a request or a response may stand still.
 	exchangeIdle = time.Minute
 )
 
@@ -23,12 +23,16 @@ const (
 type httpSide struct {
 	connect http.Handler    // what becomes of a CONNECT
 	origin  *http.Transport // how origins are asked
+	idle    time.Duration   // how long neither side of an exchange may make progress
 }
 
 func newHTTPSide() *httpSide {
 	origin := newOrigin()
-	return &httpSide{connect: newConnectHandler(origin), origin: origin}
+	return &httpSide{connect: newConnectHandler(origin), origin: origin, idle: exchangeIdle}
 }
+
+// deadline is that of a step of an exchange that begins now.
+func (s *httpSide) deadline() time.Time { return time.Now().Add(s.idle) }
 
 // An httpConn is a client's connection while it speaks HTTP.
 type httpConn struct {
@@ -131,9 +135,9 @@ func (h *httpConn) attempt(plane policy.Plane, asked authority) *attempt {
 func (h *httpConn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.requests++
 	control := http.NewResponseController(w)
-	control.SetWriteDeadline(time.Now().Add(exchangeIdle))
+	control.SetWriteDeadline(h.p.http.deadline())
 	if r.Body != http.NoBody { // else net/http reads, to find out whether the client hangs up
-		control.SetReadDeadline(time.Now().Add(exchangeIdle))
+		control.SetReadDeadline(h.p.http.deadline())
 	}
 	switch {
 	case r.Method == refusedMethod:

@@ -78,7 +78,11 @@ func pacFile(box netip.AddrPort) string {
 	for _, d := range directHosts {
 		fmt.Fprintf(&b, "\tif (/%s/.test(host)) return \"DIRECT\"; // %s\n", d.pattern, d.why)
 	}
-	for _, own := range []string{boxName, box.Addr().String()} {
+	own := []string{boxName, box.Addr().String()}
+	if box.Addr().Is6() {
+		own = append(own, "["+own[1]+"]") // browsers don't agree whether it has brackets
+	}
+	for _, own := range own {
 		fmt.Fprintf(&b, "\tif (host === %q) return \"DIRECT\"; // the box\n", own)
 	}
 	fmt.Fprintf(&b, "\treturn \"PROXY %s\";\n}\n", box)

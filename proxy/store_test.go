@@ -59,6 +59,7 @@ type store struct {
 
 	origin net.Listener // every name's address leads here
 	dials  atomic.Int32
+	set    atomic.Pointer[policy.Set]
 
 	mu      sync.Mutex
 	records []decision.Record
@@ -72,19 +73,13 @@ var (
 // newStore has the origins served by the function, one connection at a time for each call.
 func newStore(t *testing.T, origin func(net.Conn)) *store {
 	t.Helper()
-	set, err := policy.Compile([]policy.File{
-		{Name: "policy.yaml", Data: []byte(storePolicy)},
-		{Name: "packs/lab.yaml", Data: []byte(storePack)},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	s := &store{t: t}
+	s.enforce(storePolicy)
 	s.p = New(Config{
 		ConnectTimeout: 5 * time.Second, HelloTimeout: 5 * time.Second, IdleTimeout: time.Minute,
 		Tunnels: 100, TunnelsPerClient: 100,
 	}, Deps{
-		Policy:  func() *policy.Set { return set },
+		Policy:  s.set.Load,
 		Lookup:  s.lookup,
 		NamesOf: func(_, _ netip.Addr) []string { return nil },
 		Trusted: func() time.Time { return time.Time{} },
@@ -93,6 +88,7 @@ func newStore(t *testing.T, origin func(net.Conn)) *store {
 	})
 	s.p.own = func() ([]netip.Addr, error) { return nil, nil }
 	s.p.dialTCP = s.dial
+	var err error
 	if s.origin, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
@@ -114,6 +110,19 @@ func newStore(t *testing.T, origin func(net.Conn)) *store {
 		served.Wait()
 	})
 	return s
+}
+
+// enforce puts a policy in force.
+func (s *store) enforce(text string) {
+	s.t.Helper()
+	set, err := policy.Compile([]policy.File{
+		{Name: "policy.yaml", Data: []byte(text)},
+		{Name: "packs/lab.yaml", Data: []byte(storePack)},
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.set.Store(set)
 }
 
 func (s *store) lookup(_ context.Context, name string) ([]netip.Addr, error) {
