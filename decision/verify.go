@@ -70,17 +70,16 @@ func Verify(dir string) (Report, error) {
 	if err != nil {
 		return rep, err
 	}
-	var before *inspection // of the segment before; nil: not known
+	var before *inspection // of the segment before
 	for i, l := range all {
 		in, err := verifySegment(dir, l.number, before)
 		if errors.Is(err, fs.ErrNotExist) && deletedSince(dir, l.number) {
 			continue
 		}
 		if err != nil {
-			rep.broken(Break{Segment: l.name(), What: err.Error()})
-			before = nil
-			continue
+			in = &inspection{name: l.name(), headerErr: err}
 		}
+		in.number = l.number
 		switch {
 		case before != nil:
 			rep.link(before, in)
@@ -120,7 +119,7 @@ func verifySegment(dir string, number uint64, before *inspection) (*inspection, 
 	if src.z != nil && in.lost == nil {
 		in.lost = in.compare(dir, number)
 	}
-	in.number, in.rollup = number, nil
+	in.rollup = nil
 	return in, nil
 }
 
