@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -381,7 +382,30 @@ func TestDialFaults(t *testing.T) {
 			t.Errorf("fault %d has no error type", f)
 		}
 	}
+	if f := faultOf(errNoAddress); f != localFault {
+		t.Errorf("an error of another kind is %v", f)
+	}
 	if !timedOut.timeout() || !lookupTimeout.timeout() || refused.timeout() {
 		t.Error("a matter of time is told wrongly")
+	}
+}
+
+func TestOwnAddresses(t *testing.T) {
+	own, err := ownAddresses()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(own, netip.MustParseAddr("127.0.0.1")) {
+		t.Errorf("loopback is not among %v", own)
+	}
+}
+
+// Whoever can't tell the box from others dials nobody.
+func TestOwnUnknown(t *testing.T) {
+	p := New(Config{ConnectTimeout: time.Minute}, Deps{})
+	p.own = func() ([]netip.Addr, error) { return nil, syscall.ENOBUFS }
+	p.dialTCP = nil
+	if _, err := p.reach(t.Context(), &attempt{original: netip.MustParseAddr("8.8.8.8")}); faultOf(err) != localFault {
+		t.Errorf("error %v", err)
 	}
 }

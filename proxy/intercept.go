@@ -10,6 +10,9 @@ import (
 	"tillgate/policy"
 )
 
+// firstRead is how much of a connection is read to tell what it is: most hellos as a whole.
+const firstRead = 2 << 10
+
 // A redirected connection, on its way to become a tunnel.
 type redirected struct {
 	*attempt
@@ -60,10 +63,10 @@ func (p *Proxy) meant(c *peer) (netip.AddrPort, bool) {
 }
 
 // listenTo lets the client say what it wants. A reason is why it has not named a host. The
-// flow's plane is HTTP when it is that: then the first byte is read, and no more.
+// flow's plane is HTTP when it is that, which is read elsewhere.
 func (p *Proxy) listenTo(c *peer, meant netip.AddrPort) (f *redirected, reason policy.Reason, why error) {
 	f = &redirected{attempt: c.attempt(policy.TLS, "", meant.Port()), meant: meant.Addr()}
-	f.early = make([]byte, 1)
+	f.early = make([]byte, firstRead)
 	n, err := c.Read(f.early)
 	f.early = f.early[:n]
 	if n == 0 {

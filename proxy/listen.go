@@ -140,7 +140,6 @@ func (p *Proxy) accept(ctx context.Context, l *net.TCPListener, plane policy.Pla
 			case <-ctx.Done():
 			case <-time.After(acceptPause):
 			}
-		case errors.Is(err, syscall.ECONNABORTED): // the client was faster
 		default:
 			return fmt.Errorf("accepting connections at %v: %w", l.Addr(), err)
 		}
@@ -170,7 +169,7 @@ func (p *Proxy) newPeer(conn *net.TCPConn) *peer {
 // one from the Internet that is in no class. One from within the store that is in none is
 // heard, so that its record tells what it wants.
 func (p *Proxy) welcome(c *peer, plane policy.Plane) bool {
-	a := c.attempt(plane, "", c.local.Port())
+	a := c.attempt(plane, "", 0)
 	p.know(a)
 	var err error
 	reason, detail := policy.NoReason, ""

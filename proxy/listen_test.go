@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -214,7 +215,7 @@ func TestWelcome(t *testing.T) {
 		if got := heard(far, nil); got != reset {
 			t.Errorf("%s: heard %s, want %s", tt.client, got, reset)
 		}
-		s.want(`connect deny unknown-client "":3128`)
+		s.want(`connect deny unknown-client "":0`)
 	}
 }
 
@@ -319,6 +320,58 @@ func TestPolicyChangedWhileDialling(t *testing.T) {
 	r := <-s.records
 	if r.Rcode != "connection_terminated" || r.Detail != "connecting: cut by policy: denied-by-policy" {
 		t.Errorf("record %+v", r)
+	}
+}
+
+// A tunnel may be cut between the decision and its beginning: while a CONNECT has yet to
+// say its hello.
+func TestCutBeforeTunnel(t *testing.T) {
+	s, _ := buildSite(t)
+	defer s.closeListeners()
+	drained := make(chan struct{})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, tt := range []struct {
+		cut  func()
+		want string
+	}{
+		{func() {
+			s.policy.Store(siteSet(t, strings.Replace(sitePolicy, "127.0.1.1/32", "10.0.0.0/8", 1)))
+			s.PolicyChanged()
+		}, "policy"},
+		{func() {
+			go func() {
+				defer close(drained)
+				s.registry.drain(0)
+			}()
+		}, "stop"},
+	} {
+		s.policy.Store(siteSet(t, sitePolicy))
+		far, near := connect(t, l)
+		server, _ := connect(t, l)
+		c := &peer{TCPConn: near, client: netip.MustParseAddr(fromTill)}
+		a := c.attempt(policy.Connect, "api.pay.example", 443)
+		if !s.decide(a) {
+			t.Fatalf("denied: %v", a.decision.Reason)
+		}
+		if err := s.admit(a); err != nil {
+			t.Fatal(err)
+		}
+		tt.cut()
+		if got := heard(far, nil); got != reset {
+			t.Errorf("heard %s, want %s", got, reset)
+		}
+		s.tunnel(a, nil, server)
+		c.giveUpPlace()
+		s.want(`close connect allow documented "api.pay.example":443 by ` + tt.want)
+	}
+	<-drained
+	a := (&peer{client: netip.MustParseAddr(fromTill)}).attempt(policy.Connect, "api.pay.example", 443)
+	if _, err := s.dial(t.Context(), a); !errors.Is(err, errStopping) || faultOf(err) != abandoned {
+		t.Errorf("dialling while the box stops: %v", err)
 	}
 }
 
@@ -534,4 +587,30 @@ func TestListenFails(t *testing.T) {
 			t.Errorf("the error can't be told: %v", err)
 		}
 	}
+}
+
+func TestHealth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(Config{}, Deps{})
+		at := func(d time.Duration) time.Time { return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).Add(d) }
+		want := func(state decision.State, text string, since time.Time) {
+			t.Helper()
+			h := p.Health()
+			if h.Part != "proxy" || h.State != state || h.Text != text || !h.Since.Equal(since) {
+				t.Errorf("health %+v, want %v %q since %v", h, state, text, since)
+			}
+		}
+		want(decision.OK, "", time.Time{})
+		p.reportLimit(&limitError{"tunnels", 9, true})
+		want(decision.OK, "", time.Time{})
+		p.reportLimit(&limitError{"tunnels", 9, false})
+		time.Sleep(30 * time.Second)
+		p.reportLimit(&limitError{"tunnels", 9, false})
+		time.Sleep(59 * time.Second)
+		want(decision.Warn, "connections are refused: 9 tunnels in all already", at(0))
+		time.Sleep(time.Second)
+		want(decision.OK, "", at(90*time.Second))
+		p.trouble.report("connections can't be accepted")
+		want(decision.Warn, "connections can't be accepted", at(90*time.Second))
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"tillgate/decision"
 	"tillgate/policy"
 )
 
@@ -47,7 +48,7 @@ type attempt struct {
 	// no host is dialled there; it is not valid for any other.
 	original netip.Addr
 
-	set      *policy.Set     // that decided
+	decided  bool
 	decision policy.Decision // filled by decide
 	dest     netip.AddrPort  // filled by dial
 	detail   string          // filled by dial: what the record of an allow is to say
@@ -75,10 +76,9 @@ func (a *attempt) request() policy.Request {
 // record: a denial is to be followed by deny with the decision's reason, the rest by
 // one of allow, failed and, when a guard objects, deny.
 func (p *Proxy) decide(a *attempt) bool {
-	a.set = p.deps.Policy()
 	r := a.request()
 	r.Now = p.deps.Trusted()
-	a.decision = a.set.Decide(r)
+	a.decided, a.decision = true, p.deps.Policy().Decide(r)
 	return a.decision.Pass()
 }
 
@@ -153,13 +153,17 @@ func (p *Proxy) tunnel(a *attempt, early []byte, server *net.TCPConn) {
 	if a.noSNI && !a.original.IsValid() {
 		c.slot.withoutSNI()
 	}
+	// Of the attempt nothing is kept while the tunnel lasts: it holds on to its policy,
+	// which may long have been replaced.
+	rec := a.record()
+	rec.Event, rec.Dest = decision.EventClose, a.dest
 	if !c.unwatch() {
 		server.Close()
-		p.closed(a, endBefore(c.slot.ctx))
+		p.closed(rec, endBefore(c.slot.ctx))
 		return
 	}
 	t := newTunnel(c.TCPConn, server, early, p.cfg.IdleTimeout)
-	p.closed(a, t.run(c.slot.ctx))
+	p.closed(rec, t.run(c.slot.ctx))
 }
 
 // endBefore is the end of a tunnel that was cut before it began.

@@ -41,14 +41,10 @@ func (p *Proxy) failed(a *attempt, err error) {
 	}
 }
 
-// closed writes the record of a tunnel's end.
-func (p *Proxy) closed(a *attempt, end tunnelEnd) {
+// closed writes the record of a tunnel's end, of which all but the end is filled in.
+func (p *Proxy) closed(rec decision.Record, end tunnelEnd) {
 	p.stats.up.Add(end.Up)
 	p.stats.down.Add(end.Down)
-	rec := a.record()
-	rec.Event = decision.EventClose
-	rec.Name = strings.Clone(rec.Name)
-	rec.Dest = a.dest
 	rec.Up, rec.Down = end.Up, end.Down
 	rec.Ms = milliseconds(end.Duration)
 	rec.By, rec.Detail = end.By.String(), end.Why
@@ -57,9 +53,8 @@ func (p *Proxy) closed(a *attempt, end tunnelEnd) {
 
 // know fills in whose attempt it is where the policy has not been asked yet.
 func (p *Proxy) know(a *attempt) {
-	if a.set == nil {
-		a.set = p.deps.Policy()
-		a.decision.Class = a.set.Class(a.client, a.iface)
+	if !a.decided {
+		a.decided, a.decision.Class = true, p.deps.Policy().Class(a.client, a.iface)
 	}
 }
 
@@ -72,7 +67,6 @@ func (p *Proxy) note(a *attempt, rcode, detail string) {
 	if p.deps.Records.Repeat(rec.Key()) {
 		return
 	}
-	rec.Name = strings.Clone(rec.Name)
 	rec.Dest, rec.Detail = a.dest, detail
 	rec.Ms = milliseconds(time.Since(a.began))
 	p.deps.Records.Record(rec)
@@ -85,7 +79,7 @@ func (a *attempt) record() decision.Record {
 		Verdict: a.decision.Verdict,
 		Reason:  a.decision.Reason,
 		Client:  a.client,
-		Name:    a.name,
+		Name:    strings.Clone(a.name), // it may be part of something larger
 		Port:    a.port,
 		Proto:   policy.TCP,
 	}
