@@ -128,9 +128,6 @@ func (c *Console) Serve(ctx context.Context) error {
 	return err
 }
 
-// Close removes the socket when [Console.Serve] was never called.
-func (c *Console) Close() error { return c.l.Close() }
-
 // limitListener accepts no more than so many connections at once. Others wait
 // in the kernel.
 type limitListener struct {

@@ -280,6 +280,16 @@ func TestConnectionsBounded(t *testing.T) {
 	}
 }
 
+// end lets a console that listens go.
+func end(t *testing.T, c *Console) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := c.Serve(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestSocket(t *testing.T) {
 	listen := func(path string) (*Console, error) {
 		c := New(Config{Socket: path, Log: slog.New(slog.DiscardHandler)})
@@ -295,8 +305,8 @@ func TestSocket(t *testing.T) {
 		if err != nil || info.Mode() != fs.ModeSocket|0o660 {
 			t.Errorf("%v, %v, want a socket of mode 0660", info.Mode(), err)
 		}
-		if c.Close(); exists(path) {
-			t.Error("the socket is still there after Close")
+		if end(t, c); exists(path) {
+			t.Error("the socket is still there after the end")
 		}
 	})
 	t.Run("stale", func(t *testing.T) {
@@ -311,7 +321,7 @@ func TestSocket(t *testing.T) {
 		if err != nil {
 			t.Fatalf("a dead box's socket: %v", err)
 		}
-		c.Close()
+		end(t, c)
 	})
 	t.Run("live", func(t *testing.T) {
 		path := filepath.Join(shortDir(t), "s")
@@ -319,7 +329,7 @@ func TestSocket(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer first.Close()
+		defer end(t, first)
 		_, err = listen(path)
 		var inUse *InUseError
 		if !errors.As(err, &inUse) || !exists(path) {

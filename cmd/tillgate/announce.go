@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"tillgate/decision"
@@ -25,6 +26,14 @@ func (a *appliance) announce() {
 			a.build.Version, set.ID(), origin, a.dnsAddrs()),
 	})
 	a.systemd.ready()
+}
+
+// followCommand is what shows what the box at a socket decides.
+func followCommand(socket string, getenv func(string) string) string {
+	if slices.Contains(sockets(getenv), socket) {
+		return "tillgate log -f"
+	}
+	return "tillgate log -f --socket " + socket
 }
 
 // farewell tells why the box stops.

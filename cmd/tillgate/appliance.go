@@ -43,9 +43,9 @@ type appliance struct {
 
 // openAppliance makes the parts. It starts nothing. The error is a
 // [configurationError] when the files are wrong.
-func openAppliance(where places, s settings, log *slog.Logger) (_ *appliance, err error) {
+func openAppliance(where places, s settings, log *slog.Logger, getenv func(string) string) (_ *appliance, err error) {
 	a := &appliance{where: where, settings: s, build: readBuild(), pid: os.Getpid(), log: log,
-		probe: newProbe(), systemd: newSystemd(log)}
+		probe: newProbe(), systemd: newSystemd(log, getenv), follow: followCommand(where.socket, getenv)}
 	if a.lock, err = lockState(where.state); err != nil {
 		return nil, failed(err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -27,7 +28,7 @@ func (a *appliance) parts() []decision.Health {
 		a.dnsHealth(),
 		a.resolver.Health(),
 		a.policyHealth(),
-		a.journal.Health(),
+		a.journalHealth(),
 		timeHealth(a.clock),
 	}
 }
@@ -58,11 +59,19 @@ func (a *appliance) policyHealth() decision.Health {
 	return h
 }
 
+func (a *appliance) journalHealth() decision.Health {
+	h := a.journal.Health()
+	if h.Text == "" {
+		h.Text = "in " + filepath.Join(a.where.state, journalDir)
+	}
+	return h
+}
+
 func timeHealth(c *clock.Clock) decision.Health {
 	h := decision.Health{Part: "time", Text: "by the system's clock"}
 	if c.Level() == clock.None {
 		h.State = decision.Bad
-		h.Text = fmt.Sprintf("the system's clock says %s, which cannot be: it is after %s; certificates are not valid then, and documented names fail; set the clock",
+		h.Text = fmt.Sprintf("the system's clock says %s, but %s has passed; by such a clock no certificate is valid, so documented names fail: set it",
 			c.Now().UTC().Format(time.DateTime), c.Floor().UTC().Format(time.DateTime))
 	}
 	return h

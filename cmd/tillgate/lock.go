@@ -16,7 +16,7 @@ import (
 // whatever way; the file stays.
 func lockState(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("making the folder of the state: %w; make it writable for this user, or name another with --state", err)
+		return nil, fmt.Errorf("making the folder of the state: %w; make it writable for this user, name another with --state, or try tillgate run --loopback", err)
 	}
 	f, err := openLock(dir)
 	if err != nil {

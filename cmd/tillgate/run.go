@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"slices"
 	"syscall"
 	"time"
 
@@ -36,11 +35,7 @@ whatever tillgate.yaml says of them, and the embedded policy is in force unless
 			if err != nil {
 				return err
 			}
-			follow := "tillgate log -f"
-			if !slices.Contains(sockets(p.getenv), where.socket) {
-				follow += " --socket " + where.socket
-			}
-			return runBox(cmd.Context(), where, loopback, follow, newLogger(p))
+			return runBox(cmd.Context(), where, loopback, newLogger(p), p.getenv)
 		},
 	}
 	cmd.Flags().BoolVar(&loopback, "loopback", false, "try it on this machine: 127.0.0.1 alone, without rights")
@@ -66,7 +61,7 @@ func newLogger(p process) *slog.Logger {
 
 // runBox opens all parts, binds all listeners, then serves until it is told to
 // stop.
-func runBox(ctx context.Context, where places, loopback bool, follow string, log *slog.Logger) error {
+func runBox(ctx context.Context, where places, loopback bool, log *slog.Logger, getenv func(string) string) error {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
@@ -81,12 +76,11 @@ func runBox(ctx context.Context, where places, loopback bool, follow string, log
 	if loopback {
 		s.Listen = loopbackListen()
 	}
-	a, err := openAppliance(where, s, log)
+	a, err := openAppliance(where, s, log, getenv)
 	if err != nil {
 		return err
 	}
 	defer a.close()
-	a.follow = follow
 	if err := a.listen(ctx); err != nil {
 		return failed(err)
 	}

@@ -4,34 +4,48 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
 )
 
+// notifyWithin is how long systemd may leave a message unread. The box does not
+// wait for it any longer, least of all when it is to stop.
+const notifyWithin = time.Second
+
 // systemd is who started the box, where it did (sd_notify(3)). Elsewhere its
 // methods do nothing.
 type systemd struct {
-	notify   func(state string)
+	socket   string        // empty: none
 	interval time.Duration // of the watchdog; zero: none
 	log      *slog.Logger
 }
 
-func newSystemd(log *slog.Logger) systemd {
-	s := systemd{log: log}
-	s.notify = func(state string) {
-		if _, err := daemon.SdNotify(false, state); err != nil {
-			log.Warn("telling systemd failed", "state", state, "err", err)
-		}
-	}
-	interval, err := daemon.SdWatchdogEnabled(false)
-	if err != nil {
+func newSystemd(log *slog.Logger, getenv func(string) string) systemd {
+	s := systemd{socket: getenv("NOTIFY_SOCKET"), log: log}
+	var err error
+	if s.interval, err = daemon.SdWatchdogEnabled(false); err != nil {
 		log.Warn("systemd's watchdog is not served", "err", err)
-		return s
 	}
-	s.interval = interval
 	return s
+}
+
+// notify is daemon.SdNotify with a deadline.
+func (s systemd) notify(state string) {
+	if s.socket == "" {
+		return
+	}
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: s.socket, Net: "unixgram"})
+	if err == nil {
+		defer conn.Close()
+		conn.SetWriteDeadline(time.Now().Add(notifyWithin))
+		_, err = conn.Write([]byte(state))
+	}
+	if err != nil {
+		s.log.Warn("telling systemd failed", "state", state, "err", err)
+	}
 }
 
 func (s systemd) ready()    { s.notify(daemon.SdNotifyReady) }
