@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/textproto"
 	"slices"
@@ -16,6 +17,7 @@ const copyBuffer = 16 << 10
 // An answer is the client's side of an exchange.
 type answer struct {
 	side    *httpSide
+	conn    *net.TCPConn
 	w       http.ResponseWriter
 	control *http.ResponseController
 	modern  bool  // the client speaks HTTP/1.1
@@ -78,6 +80,9 @@ func (a *answer) copy(resp *http.Response) {
 	for {
 		n, err := resp.Body.Read(buf)
 		if n > 0 && !a.write(buf[:n]) || err != nil && err != io.EOF {
+			if !a.modern && resp.ContentLength < 0 {
+				a.conn.SetLinger(0) // a reset, where the end of the body is that of the connection
+			}
 			panic(http.ErrAbortHandler)
 		}
 		if err == io.EOF {

@@ -17,7 +17,7 @@ import (
 )
 
 // CONNECT goes through goproxy, of which this file alone knows. Nothing is left of what it
-// would do by itself: it gets no other requests, judge decides on each, and it lets go of
+// would do by itself: it gets no other requests, decideConnect answers for each, and it lets go of
 // the connection before there is a tunnel.
 
 // newConnectHandler makes a goproxy without its constructor, which looks for further
@@ -28,15 +28,15 @@ func newConnectHandler(origin *http.Transport) http.Handler {
 		Tr:              origin,
 		NonproxyHandler: http.NotFoundHandler(),
 	}
-	proxy.OnRequest().HandleConnectFunc(judge)
-	// goproxy connects where no handler has an answer. There is always judge's.
+	proxy.OnRequest().HandleConnectFunc(decideConnect)
+	// goproxy connects where no handler has an answer. There is always decideConnect's.
 	proxy.OnRequest().HandleConnect(goproxy.AlwaysReject)
 	return proxy
 }
 
-// judge decides on a CONNECT, and connects to its host: a client can be told of a failure
+// decideConnect decides on a CONNECT, and connects to its host: a client can be told of a failure
 // only as long as there is no tunnel.
-func judge(target string, ctx *goproxy.ProxyCtx) (*goproxy.ConnectAction, string) {
+func decideConnect(target string, ctx *goproxy.ProxyCtx) (*goproxy.ConnectAction, string) {
 	h := ctx.Req.Context().Value(httpConnKey{}).(*httpConn)
 	if page := h.open(ctx.Req); page != nil {
 		ctx.Resp = page.response()

@@ -213,6 +213,37 @@ func TestConnectFailures(t *testing.T) {
 	}
 }
 
+// TestConnectAtLimit: one tunnel too many is refused while that can be told.
+func TestConnectAtLimit(t *testing.T) {
+	s := newStore(t, nowhere(t))
+	s.p.registry = newRegistry(limit{9, 9}, limit{}, s.p.judge, s.p.deps.Trusted)
+	status, proxyStatus, _ := answerOf(t, s.explicit().ask("CONNECT api.pay.example:443 HTTP/1.1"+crlf2))
+	if status != "503 Service Unavailable" || proxyStatus != `tillgate; error=connection_limit_reached; details="limit"` {
+		t.Errorf("%s, %s", status, proxyStatus)
+	}
+	if got := s.told(); got != `connect deny limit "api.pay.example":443` {
+		t.Error(got)
+	}
+}
+
+// TestConnectPolicyChange: a tunnel in which the hello is yet to come ends like any other,
+// and it was not the client who was silent.
+func TestConnectPolicyChange(t *testing.T) {
+	s := newStore(t, func(c net.Conn) { io.Copy(io.Discard, c) })
+	v := s.explicit()
+	say(t, v, "CONNECT api.pay.example:443 HTTP/1.1"+crlf2)
+	hear(t, v, "HTTP/1.1 200 Connection established"+crlf2)
+	s.enforce(strings.Replace(storePolicy, "bad.pay.example", "api.pay.example", 1))
+	s.p.PolicyChanged()
+	<-v.done
+	if got := s.told(); got != `connect allow documented "api.pay.example":443` {
+		t.Error(got)
+	}
+	if r := s.records[0]; r.Rcode != "connection_terminated" || !strings.Contains(r.Detail, "policy") {
+		t.Errorf("%+v", r)
+	}
+}
+
 // TestConnectTLS: what the tunnel begins with must be a hello to the host of the CONNECT.
 func TestConnectTLS(t *testing.T) {
 	alert := string(alertRecord)

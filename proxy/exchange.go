@@ -56,7 +56,8 @@ func (h *httpConn) exchange(w http.ResponseWriter, r *http.Request, a *attempt) 
 	server := &originConn{Conn: conn, side: h.p.http, asked: make(chan struct{})}
 
 	to := &answer{
-		side: h.p.http, w: w, control: http.NewResponseController(w), modern: r.ProtoAtLeast(1, 1),
+		side: h.p.http, conn: h.peer.TCPConn, w: w, control: http.NewResponseController(w),
+		modern: r.ProtoAtLeast(1, 1),
 	}
 	out := outgoing(r, a)
 	if r.Body != http.NoBody {

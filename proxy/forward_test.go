@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -136,6 +138,17 @@ func TestForwardResponse(t *testing.T) {
 		if got := s.told(); got != `http allow documented "check.example":80` {
 			t.Errorf("%s: %s", tt.name, got)
 		}
+	}
+}
+
+// TestForwardCutOff: a client that takes the end of the connection for that of the body is
+// not told that all went well.
+func TestForwardCutOff(t *testing.T) {
+	s := newStore(t, heardBy(make(chan string, 1), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked"+crlf2+"5\r\nhello\r\n"))
+	v := s.explicit()
+	say(t, v, "GET http://check.example/ HTTP/1.0"+crlf2)
+	if got, err := io.ReadAll(v); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 
