@@ -113,7 +113,7 @@ func (p *Proxy) reach(ctx context.Context, a *attempt) (*net.TCPConn, error) {
 	case err == nil:
 		return p.connect(timed, a, addrs)
 	case ctx.Err() != nil:
-		return nil, &dialError{abandoned, context.Cause(ctx)}
+		return nil, gaveUp(ctx)
 	case isTimeout(err):
 		return nil, &dialError{lookupTimeout, err}
 	}
@@ -273,11 +273,20 @@ func race(ctx context.Context, addrs []netip.AddrPort, dial func(context.Context
 	}
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
-		return nil, netip.AddrPort{}, &dialError{abandoned, fmt.Errorf("connecting: %w", context.Cause(ctx))}
+		return nil, netip.AddrPort{}, gaveUp(ctx)
 	case started == 0: // the look-up took all the time
 		return nil, netip.AddrPort{}, &dialError{timedOut, fmt.Errorf("connecting: %w", ctx.Err())}
 	}
 	return nil, netip.AddrPort{}, &dialError{fault, fmt.Errorf("connecting to %s", strings.Join(causes[:started], ", "))}
+}
+
+// gaveUp is the error of what nobody waits for any more.
+func gaveUp(ctx context.Context) error {
+	cause := context.Cause(ctx)
+	if cause == context.Canceled {
+		cause = errors.New("the client is gone, or the box stops")
+	}
+	return &dialError{abandoned, fmt.Errorf("given up: %w", cause)}
 }
 
 // faultOfConnect tells what kind of failure one address had, and in the fewest words why.

@@ -213,6 +213,16 @@ func TestRaceAbandoned(t *testing.T) {
 	})
 }
 
+// A look-up may have left no time to connect.
+func TestRaceTooLate(t *testing.T) {
+	ctx, cancel := context.WithDeadline(t.Context(), time.Unix(1, 0))
+	defer cancel()
+	_, _, err := race(ctx, []netip.AddrPort{netip.MustParseAddrPort("8.8.0.1:443")}, nil)
+	if faultOf(err) != timedOut {
+		t.Errorf("error %v %v", faultOf(err), err)
+	}
+}
+
 func TestInterleave(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
 		{"", ""},
@@ -343,6 +353,19 @@ func TestReach(t *testing.T) {
 				t.Errorf("%d calls, detail %q, want %d, %q", calls, a.detail, tt.calls, tt.detail)
 			}
 		})
+	}
+}
+
+func TestReachAbandoned(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	p := New(Config{ConnectTimeout: time.Minute}, Deps{Lookup: func(ctx context.Context, _ string) ([]netip.Addr, error) {
+		cancel(errStopping)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}})
+	_, err := p.reach(ctx, &attempt{})
+	if faultOf(err) != abandoned || !errors.Is(err, errStopping) {
+		t.Errorf("error %v %v", faultOf(err), err)
 	}
 }
 

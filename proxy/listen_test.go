@@ -318,7 +318,7 @@ func TestPolicyChangedWhileDialling(t *testing.T) {
 		t.Errorf("heard %s, want %s", got, reset)
 	}
 	r := <-s.records
-	if r.Rcode != "connection_terminated" || r.Detail != "connecting: cut by policy: denied-by-policy" {
+	if r.Rcode != "connection_terminated" || r.Detail != "given up: cut by policy: denied-by-policy" {
 		t.Errorf("record %+v", r)
 	}
 }
