@@ -85,7 +85,7 @@ type JournalCounts struct {
 // the worst.
 func Parts(health []decision.Health) (parts []Part, worst decision.State) {
 	for _, h := range health {
-		parts = append(parts, Part{Name: h.Part, State: h.State.String(), Text: h.Text, Since: h.Since.UTC()})
+		parts = append(parts, Part{Name: h.Part, State: h.State.String(), Text: h.Text, Since: h.Since})
 		worst = max(worst, h.State)
 	}
 	return parts, worst

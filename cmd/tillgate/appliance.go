@@ -20,12 +20,11 @@ import (
 
 // An appliance is the box: its parts, and what they tell each other.
 type appliance struct {
-	where    places
-	settings settings
-	build    build
-	started  time.Time
-	log      *slog.Logger
-	lock     *os.File
+	where   places
+	build   build
+	started time.Time
+	log     *slog.Logger
+	lock    *os.File
 
 	clock    *clock.Clock
 	policy   policySource
@@ -44,7 +43,7 @@ type appliance struct {
 // openAppliance makes the parts. It starts nothing. The error is a
 // [configurationError] when the files are wrong.
 func openAppliance(where places, s settings, log *slog.Logger, getenv func(string) string) (_ *appliance, err error) {
-	a := &appliance{where: where, settings: s, build: readBuild(), pid: os.Getpid(), log: log,
+	a := &appliance{where: where, build: readBuild(), pid: os.Getpid(), log: log,
 		probe: newProbe(), systemd: newSystemd(log, getenv), follow: followCommand(where.socket, getenv)}
 	if a.lock, err = lockState(where.state); err != nil {
 		return nil, failed(err)

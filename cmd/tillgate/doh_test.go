@@ -105,3 +105,18 @@ func startDoH(t *testing.T, ca *testCA) string {
 	}
 	return "https://dns.google:" + port + "/dns-query"
 }
+
+// startSilent is a server that takes connections, and never says a word.
+func startSilent(t *testing.T) (url string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() }) // the kernel takes connections without us
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "https://dns.google:" + port + "/dns-query"
+}

@@ -158,15 +158,25 @@ func (a *appliance) watchHealth(ctx context.Context) {
 	}
 }
 
+// byPresentClock is what the clock would have said at a time if it had been as it
+// is now: a board without a battery starts in 1970, and is set later.
+func (a *appliance) byPresentClock(t time.Time) time.Time {
+	now := a.clock.Now()
+	return now.Add(-now.Sub(t)).UTC()
+}
+
 // status is the box as the API tells of it.
 func (a *appliance) status() console.Status {
 	parts, worst := console.Parts(a.checkHealth())
+	for i := range parts {
+		parts[i].Since = a.byPresentClock(parts[i].Since)
+	}
 	set := a.policy.set()
 	s := console.Status{
 		Version: a.build.Version,
 		Boot:    a.journal.Boot(),
 		PID:     a.pid,
-		Started: a.started.UTC(),
+		Started: a.byPresentClock(a.started),
 		Uptime:  a.clock.Now().Sub(a.started).Seconds(),
 		State:   worst.String(),
 		Parts:   parts,
@@ -175,7 +185,7 @@ func (a *appliance) status() console.Status {
 			Hash:   set.Hash(),
 			Source: a.policy.origin(a.where.config),
 			Mode:   set.Mode().String(),
-			Since:  a.started.UTC(),
+			Since:  a.byPresentClock(a.started),
 		},
 		Listen:  []console.Listener{},
 		Folders: console.Folders{Config: a.where.config, State: a.where.state},
@@ -186,7 +196,7 @@ func (a *appliance) status() console.Status {
 		s.Policy.Packs = append(s.Policy.Packs, p.Name)
 	}
 	if last := a.lastChange.Load(); last != nil {
-		s.Policy.Since, s.Policy.Changes = last.at.UTC(), last.summary
+		s.Policy.Since, s.Policy.Changes = a.byPresentClock(last.at), last.summary
 	}
 	if _, err := a.policy.err(); err != nil {
 		s.Policy.Error = err.Error()

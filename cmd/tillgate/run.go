@@ -12,8 +12,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// stopWithin is how long the box may take to stop. Its parts have bounds of
-// their own, which add up to less.
+// stopWithin is how long the box may take to stop. Of it queries that wait for
+// the upstream take 3 s at most, requests of the API one, and the rest is for
+// the disk.
 const stopWithin = 5 * time.Second
 
 func newRun(p process) *cobra.Command {

@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
-			doh := startDoH(t, ca)
+			doh, silent := startDoH(t, ca), startSilent(t)
 			s := &script{}
 			env.Values[scriptKey{}] = s
 			env.Defer(s.end)
@@ -53,7 +53,6 @@ func TestScripts(t *testing.T) {
 				"RUNTIME_DIRECTORY":       "$WORK/run",
 				"NOTIFY_SOCKET":           "$WORK/notify",
 				"SSL_CERT_FILE":           ca.file,
-				"DOH":                     doh,
 				"TZ":                      "UTC",
 			} {
 				env.Setenv(variable, strings.ReplaceAll(value, "$WORK", env.WorkDir))
@@ -64,14 +63,20 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			// A script's own tillgate.yaml wins.
-			file := filepath.Join(env.WorkDir, "etc", settingsFile)
-			if _, err := os.Stat(file); err == nil {
-				return nil
+			for folder, url := range map[string]string{"etc": doh, "silent": silent} {
+				file := filepath.Join(env.WorkDir, folder, settingsFile)
+				if _, err := os.Stat(file); err == nil {
+					continue
+				}
+				if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+					return err
+				}
+				text := fmt.Sprintf("listen: {dns: [\"127.0.0.1:0\"]}\nupstream: {url: %q, addresses: [127.0.0.1], timeout: %v}\n", url, maxUpstreamTimeout)
+				if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+					return err
+				}
 			}
-			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-				return err
-			}
-			return os.WriteFile(file, fmt.Appendf(nil, "listen: {dns: [\"127.0.0.1:0\"]}\nupstream: {url: %q, addresses: [127.0.0.1]}\n", doh), 0o644)
+			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start":    cmdStart,
@@ -79,6 +84,7 @@ func TestScripts(t *testing.T) {
 			"signal":   cmdSignal,
 			"notified": cmdNotified,
 			"dig":      cmdDig,
+			"send":     cmdSend,
 			"code":     cmdCode,
 			"follow":   cmdFollow,
 			"line":     cmdLine,
@@ -227,6 +233,19 @@ func cmdDig(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	fmt.Fprintln(ts.Stdout(), strings.Join(words, " "))
+}
+
+// send NAME TYPE: a query whose answer nobody waits for.
+func cmdSend(ts *testscript.TestScript, _ bool, args []string) {
+	status, err := console.NewClient(filepath.Join(ts.Getenv("RUNTIME_DIRECTORY"), socketName)).Status(context.Background())
+	ts.Check(err)
+	wire, err := new(dns.Msg).SetQuestion(dns.Fqdn(args[0]), dns.StringToType[args[1]]).Pack()
+	ts.Check(err)
+	conn, err := net.Dial("udp", status.Listen[0].Addr.String())
+	ts.Check(err)
+	defer conn.Close()
+	_, err = conn.Write(wire)
+	ts.Check(err)
 }
 
 // port FILE: writes a tillgate.yaml that listens where the box does.

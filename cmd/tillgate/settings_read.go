@@ -17,9 +17,9 @@ import (
 const settingsFile = "tillgate.yaml"
 
 // maxUpstreamTimeout keeps what waits for the upstream within the time in
-// which the box stops, and within that of the clients: their stubs ask again
-// after 5 s.
-const maxUpstreamTimeout = 4 * time.Second
+// which the box stops (see stopWithin), and within that of the clients: their
+// stubs ask again after 5 s.
+const maxUpstreamTimeout = 3 * time.Second
 
 // parseSettings reads the text of tillgate.yaml. The problems are all that is
 // wrong with it.

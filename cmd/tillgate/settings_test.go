@@ -124,7 +124,7 @@ func TestSettingsProblems(t *testing.T) {
 		{`upstream: {url: "https://dns.google/dns-query{?dns}"}`, `tillgate.yaml:1:17: a URI template: "https://dns.google/dns-query{?dns}" (remove {?dns}: questions are sent by POST)`},
 		{`upstream: {addresses: []}`, `tillgate.yaml:1:23: must list at least one address (without one no name can be resolved)`},
 		{`upstream: {addresses: [dns.google]}`, `tillgate.yaml:1:24: not an address of a server: "dns.google" (names cannot stand here: nobody could resolve them)`},
-		{`upstream: {timeout: 5s}`, `tillgate.yaml:1:21: must be from 100ms to 4s: "5s"`},
+		{`upstream: {timeout: 5s}`, `tillgate.yaml:1:21: must be from 100ms to 3s: "5s"`},
 		{`dns: {rate: -1}`, `tillgate.yaml:1:13: must be from 0 to 1000000: "-1"`},
 		{`cache: {entries: 0}`, `tillgate.yaml:1:18: must be from 1 to 1000000: "0"`},
 		{`time: {servers: ["*.pool.example"]}`, `tillgate.yaml:1:18: not a name or address of a time server: "*.pool.example"`},

@@ -61,15 +61,30 @@ func writeStatus(p process, socket string, s console.Status, now time.Time) {
 		}
 		d.hang(p.stdout, before, nameWidth+stateWidth, text)
 	}
-	n, j := s.DNS, s.Journal
+	n := s.DNS
 	fmt.Fprintln(p.stdout)
 	d.facts(p.stdout,
 		[2]string{"queries", fmt.Sprintf("%d: %d denied, %d from the cache (%d stale), %d waited for the upstream, %d failed, %d without an answer",
 			n.Queries, n.Denied, n.Hits+n.Stale, n.Stale, n.Misses, n.Failed, n.Dropped)},
-		[2]string{"records", fmt.Sprintf("%d, and %d repeats counted; %s on disk", j.Records, j.Repeats, size(j.Bytes))},
+		[2]string{"records", recordsWords(s.Journal)},
 		[2]string{"policy", s.Policy.ID + " in force for " + roughly(now.Sub(s.Policy.Since)) + changesWords(s.Policy.Changes)},
 		[2]string{"folders", foldersWords(s.Folders)},
 	)
+}
+
+// recordsWords leaves out what is not known yet.
+func recordsWords(j console.JournalCounts) string {
+	text := fmt.Sprintf("%d, and %d repeats counted", j.Records, j.Repeats)
+	if j.Dropped > 0 {
+		text += fmt.Sprintf("; %d lost", j.Dropped)
+	}
+	if j.Bytes > 0 {
+		text += "; " + size(j.Bytes) + " on disk"
+	}
+	if !j.Oldest.IsZero() {
+		text += ", the oldest of " + j.Oldest.Local().Format(time.DateOnly)
+	}
+	return text
 }
 
 func changesWords(changes []string) string {
