@@ -11,7 +11,8 @@ import (
 // when the table is full share one bucket.
 const maxBuckets = 4096
 
-// limiter is a token bucket for each client.
+// limiter is a token bucket for each client, by its address: a VLAN is one /64, so a
+// prefix would make all of its terminals one client.
 type limiter struct {
 	rate, burst float64 // tokens a second, tokens
 
@@ -38,11 +39,6 @@ func newLimiter(rate, burst int) *limiter {
 func (l *limiter) take(client netip.Addr, now time.Time) bool {
 	if l.rate == 0 {
 		return true
-	}
-	if client.Is6() {
-		// One device has a /64 to choose from.
-		p, _ := client.WithZone("").Prefix(64)
-		client = p.Addr()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -32,13 +32,13 @@ func TestLimiterIsBounded(t *testing.T) {
 	}
 }
 
-func TestLimiterTakesAPrefixForOneClient(t *testing.T) {
+func TestNeighboursHaveBucketsOfTheirOwn(t *testing.T) {
 	l := newLimiter(1, 1)
-	if !l.take(netip.MustParseAddr("fd00::1"), start) || l.take(netip.MustParseAddr("fd00::2"), start) {
-		t.Error("two addresses of one /64 are two clients")
+	if !l.take(netip.MustParseAddr("fd00::1"), start) || l.take(netip.MustParseAddr("fd00::1"), start) {
+		t.Error("a client has not one token")
 	}
-	if !l.take(netip.MustParseAddr("fd00:0:0:1::1"), start) {
-		t.Error("another /64 is not another client")
+	if !l.take(netip.MustParseAddr("fd00::2"), start) {
+		t.Error("one terminal of a VLAN used up the tokens of another")
 	}
 }
 
