@@ -63,14 +63,8 @@ const dark = `table inet dark {
 // newInternet gives each name an address of each family, and makes the host have them.
 func newInternet(h *Host, names []string) (*Internet, error) {
 	in := &Internet{Host: h, addrs: make(map[string][2]netip.Addr)}
-	var lines []string
-	own := func(a netip.Addr) {
-		if a.Is6() {
-			lines = append(lines, add6(a.String(), "lo"))
-		} else {
-			lines = append(lines, "addr add "+a.String()+" dev lo")
-		}
-	}
+	var owned []netip.Prefix
+	own := func(a netip.Addr) { owned = append(owned, netip.PrefixFrom(a, a.BitLen())) }
 	for _, a := range google {
 		own(a)
 	}
@@ -84,7 +78,7 @@ func newInternet(h *Host, names []string) (*Internet, error) {
 		own(a6)
 		a4, a6 = a4.Next(), a6.Next()
 	}
-	if err := h.ip(lines...); err != nil {
+	if err := h.address("lo", owned...); err != nil {
 		return nil, err
 	}
 	if _, err := h.Run(context.Background(), "nft", dark); err != nil {

@@ -79,7 +79,7 @@ func (s *Store) wire(box, internet *Host) error {
 				at(n.net4, router).Addr(), at(n.net6, router).Addr()), 0o644),
 		)
 	}
-	return errors.Join(err, internet.settle(), box.settle(), s.ground.settle())
+	return err
 }
 
 func (s *Store) resolvConf(n network) string {
@@ -136,15 +136,14 @@ func (s *Store) terminal(name string) (*Terminal, error) {
 	)
 }
 
-// address gives a device its addresses.
-func (h *Host) address(device string, a4, a6 netip.Prefix) error {
-	return h.ip("addr add "+a4.String()+" dev "+device, add6(a6.String(), device))
+// address gives a device addresses.
+func (h *Host) address(device string, addrs ...netip.Prefix) error {
+	var lines []string
+	for _, a := range addrs {
+		lines = append(lines, "addr add "+a.String()+" dev "+device)
+	}
+	return h.ip(lines...)
 }
-
-// add6 is the command that gives a device an IPv6 address which is ready at once. The
-// kernel would look for a duplicate in a moment (RFC 4862 section 5.4), even where that
-// is turned off, and let no one bind to the address until it has.
-func add6(a, device string) string { return "addr add " + a + " dev " + device + " nodad" }
 
 // route sends all else by way of a router.
 func (h *Host) route(via4, via6 netip.Addr) error {
@@ -160,15 +159,24 @@ func cable(a *Host, devA string, b *Host, devB string) error {
 	)
 }
 
-// settle waits until the host's cables carry packets: the kernel tells the
-// first end of one that the other is up a moment after it is.
+// settle waits until the host's cables carry packets and its addresses can be
+// used. Both come a moment after the command: the kernel has yet to tell the
+// first end of a cable that the other is up, and to join the group in which an
+// IPv6 address is asked for. Until then it is tentative: no one can bind to it.
 func (h *Host) settle() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	for {
-		out, err := h.Run(ctx, "ip", "-oneline", "link", "show", "type", "veth")
-		if err != nil || strings.Count(out, " state UP ") == strings.Count(out, "\n") {
+		cables, err := h.run(h.command(ctx, "ip", "-oneline", "link", "show", "type", "veth"))
+		if err != nil {
 			return err
+		}
+		tentative, err := h.run(h.command(ctx, "ip", "-oneline", "-6", "address", "show", "tentative"))
+		if err != nil {
+			return err
+		}
+		if tentative == "" && strings.Count(cables, " state UP ") == strings.Count(cables, "\n") {
+			return nil
 		}
 	}
 }

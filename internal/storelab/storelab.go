@@ -99,8 +99,10 @@ func (s *Store) build(c Config) (err error) {
 	if s.Internet, err = newInternet(internet, c.Names); err != nil {
 		return err
 	}
-	s.Upstream, err = newUpstream(s.Internet, s.CA, s.dir)
-	return err
+	if s.Upstream, err = newUpstream(s.Internet, s.CA, s.dir); err != nil {
+		return err
+	}
+	return errors.Join(internet.settle(), box.settle(), s.ground.settle())
 }
 
 func (s *Store) host(name string) (*Host, error) {
