@@ -16,26 +16,29 @@ import (
 
 // StoreConfig says where the policy's files are.
 type StoreConfig struct {
-	Dir      string           // of policy.yaml and packs/; it need not exist
+	Dir      string           // of policy.yaml and packs/; it need not exist; empty: the embedded policy serves
 	LastGood string           // path of the last good copy, in a folder that exists and is this store's alone; empty: none is kept
-	Now      func() time.Time // for Err; nil: time.Now
+	Now      func() time.Time // for Err and Observe; nil: time.Now
 	Quiet    time.Duration    // how long the folder must be still before it is read; zero: 250 ms
 }
 
-// Cause is why the files were read.
+// Cause is why the policy may be another.
 type Cause string
 
 // The causes.
 const (
-	CauseStart  Cause = "start"  // [OpenStore]
-	CauseFile   Cause = "file"   // the folder changed
-	CauseReload Cause = "reload" // [Store.Reload]
+	CauseStart   Cause = "start"   // [OpenStore]
+	CauseFile    Cause = "file"    // the folder changed
+	CauseReload  Cause = "reload"  // [Store.Reload]
+	CauseObserve Cause = "observe" // [Store.Observe], or the end of what it began
 )
 
-// A Change is one reading of the files that told something new, or that was
-// asked for.
+// A Change is one reading of the files that told something new or was asked for, or
+// the beginning or end of an observation.
 type Change struct {
 	Cause   Cause
+	By      string   // who asked for an observation or ended it; empty for other causes
+	Class   string   // that an observation is of
 	Old     *Set     // in force before; at the start that of the run before, nil where not known
 	New     *Set     // in force now
 	Err     error    // what is wrong with the files (strictyaml.Problems); New is the last good set then
@@ -50,15 +53,19 @@ type Change struct {
 // file, changes nothing but [Store.Err].
 type Store struct {
 	config  StoreConfig
-	set     atomic.Pointer[Set]
+	set     atomic.Pointer[Set] // in force: that of the files, with what is observed
 	reload  chan struct{}
+	asked   chan asked
+	served  chan struct{} // closed when Serve has returned
 	changed []func(Change)
 
-	mu    sync.Mutex
-	err   error // see Err
-	since time.Time
+	mu       sync.Mutex
+	err      error // see Err
+	since    time.Time
+	observed []Observation // only written by the goroutine in Serve
 
 	// Of the goroutine in Serve, and OpenStore before.
+	files   *Set     // what they say, when last good
 	opening *Change  // that Serve tells first; nil: nothing to tell
 	seen    [32]byte // what the files were when last read
 	bad     bool     // they were bad then
@@ -70,7 +77,7 @@ const defaultQuiet = 250 * time.Millisecond
 // good copy serves ([Store.Err] tells); when there is none, the error holds
 // the problems.
 func OpenStore(c StoreConfig) (*Store, error) {
-	if dir, err := filepath.Abs(c.Dir); err == nil { // a change of the working directory moves nothing
+	if dir, err := filepath.Abs(c.Dir); err == nil && c.Dir != "" { // a change of the working directory moves nothing
 		c.Dir = dir
 	}
 	if c.Now == nil {
@@ -79,7 +86,7 @@ func OpenStore(c StoreConfig) (*Store, error) {
 	if c.Quiet == 0 {
 		c.Quiet = defaultQuiet
 	}
-	s := &Store{config: c, reload: make(chan struct{}, 1)}
+	s := &Store{config: c, reload: make(chan struct{}, 1), asked: make(chan asked), served: make(chan struct{})}
 	last, lastErr := s.openLastGood()
 	set, problems := s.read(last, lastErr != nil)
 	if len(problems) > 0 {
@@ -89,13 +96,13 @@ func OpenStore(c StoreConfig) (*Store, error) {
 		if last == nil {
 			return nil, problems.Err()
 		}
-		s.set.Store(last)
+		s.enact(last)
 		s.bad = true
 		s.setErr(problems.Err())
 		s.opening = &Change{Cause: CauseStart, Old: last, New: last, Err: problems.Err()}
 		return s, nil
 	}
-	s.set.Store(set)
+	s.enact(set)
 	s.setErr(s.keep(set))
 	if last != nil && last.hash != set.hash {
 		s.opening = &Change{Cause: CauseStart, Old: last, New: set, Summary: summarize(last, set)}
@@ -158,6 +165,12 @@ func (s *Store) keep(set *Set) error {
 	return nil
 }
 
+// enact puts in force what the files say, and what is observed of it.
+func (s *Store) enact(files *Set) {
+	s.files = files
+	s.set.Store(files.observe(s.observed))
+}
+
 // Set returns the policy in force. Call it once per request.
 func (s *Store) Set() *Set { return s.set.Load() }
 
@@ -202,6 +215,12 @@ type watcher interface {
 	Changed() <-chan struct{}
 }
 
+// A stillWatcher is for no folder at all.
+type stillWatcher struct{}
+
+func (stillWatcher) Arm() bool                { return true }
+func (stillWatcher) Changed() <-chan struct{} { return nil }
+
 // Without a watch the folder is read every fastPoll. With one, slowPoll is for
 // what a watch cannot see: a link of a chain of them that is changed outside.
 const (
@@ -209,9 +228,14 @@ const (
 	slowPoll = time.Minute
 )
 
-// Serve follows the files until ctx is done. It returns when all that it
-// started is gone.
+// Serve follows the files until ctx is done, and ends observations. It returns when
+// all that it started is gone; what is observed then stays so. It is called once.
 func (s *Store) Serve(ctx context.Context) error {
+	defer close(s.served)
+	if s.config.Dir == "" {
+		s.follow(ctx, stillWatcher{})
+		return nil
+	}
 	w := newWatch(s.config.Dir)
 	defer w.Close()
 	s.follow(ctx, w)
@@ -225,13 +249,24 @@ func (s *Store) follow(ctx context.Context, w watcher) {
 		s.opening = nil
 	}
 	quiet, poll := time.NewTimer(0), time.NewTimer(slowPoll) // what changed since OpenStore is read at once
+	over := time.NewTimer(slowPoll)
 	defer quiet.Stop()
 	defer poll.Stop()
+	defer over.Stop()
 	for {
 		cause := CauseFile
+		if next := s.endOver(); next > 0 {
+			over.Reset(next)
+		}
 		select {
 		case <-ctx.Done():
 			return
+		case a := <-s.asked:
+			o, err := s.answer(a.ObserveRequest)
+			a.answer <- answered{o, err}
+			continue
+		case <-over.C:
+			continue
 		case <-w.Changed():
 			quiet.Reset(s.config.Quiet)
 			continue
@@ -252,11 +287,11 @@ func (s *Store) follow(ctx context.Context, w watcher) {
 
 // update reads the files, and puts in force what they say if that is good.
 func (s *Store) update(cause Cause) {
-	old, seen := s.set.Load(), s.seen
-	set, problems := s.read(old, false)
+	old, files, seen := s.set.Load(), s.files, s.seen
+	set, problems := s.read(files, false)
 	if s.seen == seen && cause != CauseReload {
 		if _, err := s.Err(); err != nil && !s.bad {
-			s.setErr(s.keep(old)) // the disk may take the copy now
+			s.setErr(s.keep(files)) // the disk may take the copy now
 		}
 		return
 	}
@@ -268,14 +303,15 @@ func (s *Store) update(cause Cause) {
 	}
 	wasBad := s.bad
 	s.bad = false
-	s.set.Store(set)
+	s.enact(set)
 	s.setErr(s.keep(set))
 	switch {
-	case set.hash != old.hash:
-		s.tell(Change{Cause: cause, Old: old, New: set, Summary: summarize(old, set)})
+	case set.hash != files.hash:
+		s.tell(Change{Cause: cause, Old: old, New: s.set.Load(), Summary: summarize(files, set)})
 	case wasBad || cause == CauseReload:
-		s.tell(Change{Cause: cause, Old: old, New: set, Summary: []string{"nothing changed"}})
+		s.tell(Change{Cause: cause, Old: old, New: s.set.Load(), Summary: []string{"nothing changed"}})
 	}
+	s.endVanished(cause)
 }
 
 func (s *Store) tell(c Change) {

@@ -80,6 +80,9 @@ func (s *storeTest) plain(lines []string) []string {
 // line is a change in one line.
 func (s *storeTest) line(c Change) string {
 	line := string(c.Cause) + ":"
+	if c.Cause == CauseObserve {
+		line += " " + c.Class + " by " + c.By + ":"
+	}
 	if c.Err != nil {
 		if c.Old != c.New {
 			line += " (the set changed)"
