@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"net/netip"
 	"os"
 	"strings"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"tillgate/policy"
 )
 
 // documented is tillgate.yaml as the design shows it.
@@ -25,6 +28,35 @@ proxy: {connect_timeout: 10s, hello_timeout: 5s, idle_timeout: 1h, tunnels: 4096
 firewall: {interfaces: {}, admin: []}                # class: [interface]; networks that may reach SSH and the console
 journal: {sync: 5s, keep: 400d, max_size: 2GiB, repeat_window: 10s}
 `
+
+func TestExamplePolicy(t *testing.T) {
+	data, err := os.ReadFile("../../packaging/etc/tillgate/policy.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := policy.Compile([]policy.File{{Name: "policy.yaml", Data: data}}); err != nil {
+		t.Error(err)
+	}
+}
+
+func FuzzParseSettings(f *testing.F) {
+	f.Add([]byte(documented))
+	f.Add([]byte("listen: {dns: [\":53\", \"[::1]:0\"]}\nfirewall: {interfaces: {pos: [eth0]}, admin: [10.0.0.0/8]}"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, problems := parseSettings(data)
+		if len(problems) > 0 {
+			return
+		}
+		if len(s.Upstream.Addresses) == 0 || s.Upstream.Timeout <= 0 || s.Upstream.Timeout > maxUpstreamTimeout {
+			t.Errorf("upstream: %+v", s.Upstream)
+		}
+		for _, addr := range s.Listen.DNS {
+			if _, _, err := net.SplitHostPort(addr); err != nil {
+				t.Errorf("listen: %v", err)
+			}
+		}
+	})
+}
 
 var compareSettings = cmp.Options{
 	cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}),
