@@ -5,11 +5,15 @@
 //	GET /v1/policy                                     what is in force
 //	GET /v1/explain?client=&name=&port=&proto=&plane=  a verdict and why
 //	GET /v1/log?since=&until=&client=&class=&name=&plane=&verdict=&follow=1
+//	POST /v1/observe {"class": "pos", "for": "2h", "reason": "..."}
 //
 // Each but the log answers with one JSON object, an error with {"error": "..."}.
 // The log is a stream of lines: the journal's records as they are written, and
 // {"error": "..."} for what could not be read. A stream that is complete ends
 // properly, one that breaks does not.
+//
+// Who may use the socket may look. To change what the box does is for root and the
+// user that it runs as.
 package console
 
 import (
@@ -31,6 +35,8 @@ type Config struct {
 	Policy  func() *policy.Set // the policy in force
 	Now     func() time.Time   // trusted time, as in [policy.Request]
 	Journal Journal
+	// Observe lets a class through for a while, as [policy.Store.Observe] does.
+	Observe func(context.Context, policy.ObserveRequest) (policy.Observation, error)
 	Log     *slog.Logger
 }
 
@@ -54,6 +60,7 @@ func NewAPI(stopping context.Context, cfg Config) *API {
 	a.mux.HandleFunc("GET /v1/policy", a.policy)
 	a.mux.HandleFunc("GET /v1/explain", a.explain)
 	a.mux.HandleFunc("GET /v1/log", a.log)
+	a.mux.HandleFunc("POST /v1/observe", a.observe)
 	return a
 }
 

@@ -102,6 +102,7 @@ func (c *Console) Serve(ctx context.Context) error {
 			defer requests.Done()
 			api.ServeHTTP(w, r)
 		}),
+		ConnContext: withPeer,
 		// No ReadTimeout: it would end a log that is followed.
 		ReadHeaderTimeout: 5 * time.Second,
 		WriteTimeout:      10 * time.Second, // streams set their own

@@ -41,6 +41,8 @@ type PolicyStatus struct {
 	Since   time.Time `json:"since"`            // when it came into force in this run
 	Changes []string  `json:"changes,omitzero"` // from the one before, in words
 	Error   string    `json:"error,omitempty"`  // what is wrong with the files, which are not in force
+
+	Observed []Observation `json:"observed,omitempty"` // classes that are let through for a while
 }
 
 // Listener is an address that the box serves.
