@@ -154,6 +154,9 @@ func (r *Resolver) stranger(q *query) {
 	}
 	if len(q.req.Question) == 1 {
 		q.name, q.qtype = q.req.Question[0].Name, q.req.Question[0].Qtype
+		if name, ok := policy.WireName(q.name); ok {
+			q.name = name
+		}
 	}
 	m := q.reply(dns.RcodeRefused)
 	explain(m, dns.ExtendedErrorCodeProhibited, policy.UnknownClient.String()+": "+policy.UnknownClient.Text())

@@ -281,6 +281,9 @@ func TestVerdicts(t *testing.T) {
 		if rec.Verdict != tt.verdict || rec.Reason != tt.reason {
 			t.Errorf("%s %s: recorded %v %v, want %v %v", tt.client, tt.name, rec.Verdict, rec.Reason, tt.verdict, tt.reason)
 		}
+		if rec.Name != "" && tt.reason != policy.BadName && rec.Name != strings.TrimSuffix(tt.name, ".") {
+			t.Errorf("%s %s: recorded as %q", tt.client, tt.name, rec.Name)
+		}
 		if asked := len(b.asked) > 0; asked != (m != nil && len(m.Answer) > 0 && tt.reason != policy.LocalService) {
 			t.Errorf("%s %s: asked upstream: %v", tt.client, tt.name, asked)
 		}
