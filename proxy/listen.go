@@ -23,7 +23,17 @@ const (
 	acceptPause = time.Second
 )
 
-// Listen binds every address of the configuration. If one can't be bound, none is.
+// A ListenError is an address that can't be bound.
+type ListenError struct {
+	Intercept bool // it is of Config.Intercept, else of Config.Listen
+	Err       error
+}
+
+func (e *ListenError) Error() string { return e.Err.Error() }
+func (e *ListenError) Unwrap() error { return e.Err }
+
+// Listen binds every address of the configuration. If one can't be bound, none is, and
+// the error is a *[ListenError].
 func (p *Proxy) Listen(ctx context.Context) error {
 	for _, side := range []struct {
 		addrs     []string
@@ -34,7 +44,7 @@ func (p *Proxy) Listen(ctx context.Context) error {
 			*side.listeners = append(*side.listeners, bound...)
 			if err != nil {
 				p.closeListeners()
-				return err
+				return &ListenError{Intercept: side.listeners == &p.intercepted, Err: err}
 			}
 		}
 	}
@@ -122,6 +132,8 @@ func (p *Proxy) accept(ctx context.Context, l *net.TCPListener, plane policy.Pla
 	for {
 		conn, err := l.AcceptTCP()
 		switch {
+		case err == nil && p.probes.has(conn.RemoteAddr().(*net.TCPAddr).AddrPort()):
+			conn.Close()
 		case err == nil:
 			p.stats.connections.Add(1)
 			c := p.newPeer(conn)

@@ -586,6 +586,13 @@ func TestListenFails(t *testing.T) {
 		if tt.addr == taken.Addr().String() && !errors.Is(err, syscall.EADDRINUSE) {
 			t.Errorf("the error can't be told: %v", err)
 		}
+		if e, ok := errors.AsType[*ListenError](err); !ok || !e.Intercept {
+			t.Errorf("%s: of which list it is can't be told: %v", tt.addr, err)
+		}
+	}
+	err = New(Config{Listen: []string{taken.Addr().String()}, Intercept: []string{"127.0.0.1:0"}}, Deps{}).Listen(t.Context())
+	if e, ok := errors.AsType[*ListenError](err); !ok || e.Intercept {
+		t.Errorf("of which list it is can't be told: %v", err)
 	}
 }
 

@@ -79,6 +79,7 @@ type Proxy struct {
 	registry *registry
 	http     *httpSide
 	ifaces   pktinfo.Interfaces
+	probes   probes
 
 	// What the machine tells and does. Tests have machines of their own.
 	own         func() ([]netip.Addr, error) // the box's addresses
