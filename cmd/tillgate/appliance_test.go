@@ -25,7 +25,7 @@ func newAppliance(t *testing.T) *appliance {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	s := defaultSettings()
-	s.Listen.DNS = []string{"127.0.0.1:0", "127.0.0.2:0"}
+	s.Listen.DNS = []string{freeAddr(t), freeAddr(t)}
 	where := places{state: filepath.Join(dir, "state"), socket: filepath.Join(dir, "run", socketName)}
 	a, err := openAppliance(where, s, slog.New(slog.DiscardHandler), func(string) string { return "" })
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -62,21 +63,13 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			// A script's own tillgate.yaml wins.
 			for folder, url := range map[string]string{"etc": doh, "silent": silent} {
-				file := filepath.Join(env.WorkDir, folder, settingsFile)
-				if _, err := os.Stat(file); err == nil {
-					continue
-				}
-				if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-					return err
-				}
-				text := fmt.Sprintf("listen: {dns: [\"127.0.0.1:0\"]}\nupstream: {url: %q, addresses: [127.0.0.1], timeout: %v}\n", url, maxUpstreamTimeout)
-				if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+				text := fmt.Sprintf("listen: {dns: [LISTEN]}\nupstream: {url: %q, addresses: [127.0.0.1], timeout: %v}\n", url, maxUpstreamTimeout)
+				if err := writeMissing(filepath.Join(env.WorkDir, folder, settingsFile), text); err != nil {
 					return err
 				}
 			}
-			return nil
+			return chooseAddrs(t, env.WorkDir)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start":    cmdStart,
@@ -92,6 +85,58 @@ func TestScripts(t *testing.T) {
 			"port":     cmdPort,
 		},
 	})
+}
+
+// writeMissing writes a file, unless a script brings its own.
+func writeMissing(file, text string) error {
+	if _, err := os.Stat(file); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(file, []byte(text), 0o644)
+}
+
+// chooseAddrs puts an address that is free for LISTEN in every tillgate.yaml.
+func chooseAddrs(t *testing.T, dir string) error {
+	files, err := filepath.Glob(filepath.Join(dir, "*", settingsFile))
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		chosen := strings.ReplaceAll(string(text), "LISTEN", strconv.Quote(freeAddr(t)))
+		if err := os.WriteFile(file, []byte(chosen), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// freeAddr is an address of the loopback that is free for UDP and TCP. Its port
+// is below those that the kernel gives to connections: of a port that it chose
+// itself for one protocol, the other may be taken.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))
+		conn, err := net.ListenPacket("udp4", addr)
+		if err != nil {
+			continue
+		}
+		l, err := net.Listen("tcp4", addr)
+		conn.Close()
+		if err == nil {
+			l.Close()
+			return addr
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
 }
 
 // A script's state.
