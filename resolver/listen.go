@@ -28,13 +28,37 @@ func (r *Resolver) Listen(ctx context.Context) (err error) {
 		if err != nil {
 			return fmt.Errorf("listen address %q: %w", addr, err)
 		}
-		for _, family := range families(host) {
-			if port, err = r.bind(ctx, family, host, port); err != nil {
-				return err
-			}
+		if err := r.bindAll(ctx, host, port); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// bindAll opens all sockets of a host and port. A port that the kernel chose for one of
+// them may be taken for another; then it may choose again.
+func (r *Resolver) bindAll(ctx context.Context, host, port string) (err error) {
+	const choices = 10
+	udp, tcp := len(r.udp), len(r.tcp)
+	for range choices {
+		at := port
+		for _, family := range families(host) {
+			if at, err = r.bind(ctx, family, host, at); err != nil {
+				break
+			}
+		}
+		if port != "0" || !errors.Is(err, syscall.EADDRINUSE) {
+			return err
+		}
+		for _, conn := range r.udp[udp:] {
+			conn.Close()
+		}
+		for _, l := range r.tcp[tcp:] {
+			l.Close()
+		}
+		r.udp, r.tcp = r.udp[:udp], r.tcp[:tcp]
+	}
+	return err
 }
 
 // families are those that a host is listened to on. A wildcard is one socket for each:
