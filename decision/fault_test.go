@@ -298,7 +298,7 @@ func TestEarlyFlush(t *testing.T) {
 		j := mustOpen(t, Config{Dir: dir}, d, defaults())
 		serve(t, j)
 		fill := func() {
-			for j.Stats().Pending < earlyFlush {
+			for j.Stats().Pending < 5*earlyFlush {
 				j.Record(event(strings.Repeat("x", maxDetail)))
 				synctest.Wait()
 			}
@@ -313,9 +313,12 @@ func TestEarlyFlush(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		before := j.Stats().Syncs
-		for j.Stats().Syncs == before {
+		for j.Stats().Syncs == before && j.Stats().Pending < 2*earlyFlush {
 			j.Record(event(strings.Repeat("x", maxDetail)))
 			synctest.Wait()
+		}
+		if j.Stats().Syncs == before {
+			t.Error("nothing is written early")
 		}
 		if now := time.Now(); !now.Equal(at("2000-01-01T00:00:05Z")) {
 			t.Errorf("written at %v", now)

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -314,6 +316,89 @@ func TestReadWhileWriting(t *testing.T) {
 	wg.Wait()
 	j.writer.close()
 	intact(t, dir)
+}
+
+// What is read is what there was when reading began, once, even if it moves
+// from memory to the disk and into a compressed segment meanwhile.
+func TestReadSnapshot(t *testing.T) {
+	dir := t.TempDir()
+	j := mustOpen(t, Config{Dir: dir}, quickDisk(), defaults())
+	j.batch(t, "1")
+	j.writer.close()
+	j.batch(t, "2")
+	j.Record(event("3"))
+	var got []Record
+	for r, err := range j.Read(Query{}) {
+		if err != nil {
+			t.Error(err)
+		}
+		if got = append(got, r); len(got) == 1 {
+			j.batch(t, "4")
+			j.writer.close()
+			j.batch(t, "5")
+			if err := j.tidy(context.Background()); err != nil || names(t, dir) != "00000001.jsonl.zst 00000002.jsonl.zst 00000003.jsonl" {
+				t.Fatal(err, names(t, dir))
+			}
+		}
+	}
+	if details(got) != "1 2 3" {
+		t.Errorf("read %s", details(got))
+	}
+	// A segment that was begun since is not looked at: its last line may be half there.
+	edit(t, filepath.Join(dir, plainName(3)), func(b []byte) []byte { return b[:len(b)-5] })
+	for _, err := range readUntil(dir, Query{}, edge{seq: 4, active: 2, sealed: 1 << 20}) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A line longer than any record's is told, not read.
+func TestLongLine(t *testing.T) {
+	dir := t.TempDir()
+	j := mustOpen(t, Config{Dir: dir}, quickDisk(), defaults())
+	j.batch(t, "1")
+	j.writer.close()
+	r := full()
+	r.Seq = 2
+	for _, tt := range []struct{ detail, damage int }{{maxLine / 2, 0}, {maxLine, 1}} {
+		r.Detail = strings.Repeat("x", tt.detail)
+		edit(t, filepath.Join(dir, plainName(1)), func(b []byte) []byte { return append(r.AppendJSON(b), '\n') })
+		_, damage := collect(t, dir, Query{})
+		if len(damage) != tt.damage || tt.damage > 0 && !strings.Contains(damage[0], "line 5: too long for a record") {
+			t.Errorf("%d bytes: damage %q", tt.detail, damage)
+		}
+	}
+}
+
+// The magic number of a frame may stand within one by chance.
+func TestFrames(t *testing.T) {
+	enc, err := newEncoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer enc.Close()
+	noise := make([]byte, 1000)
+	rnd := rand.New(rand.NewPCG(3, 4))
+	for i := range noise { // does not compress, so it stands in the frame as it is
+		noise[i] = byte(rnd.IntN(256))
+	}
+	copy(noise[500:], frameMagic)
+	other := []byte("other content")
+	file := appendSkippable(nil, rollupMagic, enc.EncodeAll(other, nil))
+	file = enc.EncodeAll(noise, file)
+	if n := bytes.Count(file, frameMagic); n != 3 {
+		t.Fatalf("the magic number stands there %d times", n)
+	}
+	file = enc.EncodeAll(other, file)
+	f, err := newFrames(bytes.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.dec.Close()
+	if got, err := io.ReadAll(f); err != nil || !bytes.Equal(got, append(bytes.Clone(noise), other...)) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
 }
 
 func TestUsages(t *testing.T) {

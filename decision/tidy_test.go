@@ -62,7 +62,7 @@ func TestKeep(t *testing.T) {
 		clock.t = clock.t.Add(-day + tt.later)
 		cfg := Config{Dir: dir, Keep: tt.keep, Now: clock.now, Trusted: clock.trusted}
 		if tt.never {
-			cfg.Trusted = nil
+			cfg.Trusted = func() (time.Time, bool) { return clock.t, false }
 		}
 		j := mustOpen(t, cfg, quickDisk(), defaults())
 		if err := j.tidy(context.Background()); err != nil {
