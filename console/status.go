@@ -20,6 +20,7 @@ type Status struct {
 	Listen  []Listener    `json:"listen"`
 	Folders Folders       `json:"folders"`
 	DNS     DNSCounts     `json:"dns"`
+	Proxy   ProxyCounts   `json:"proxy"`
 	Journal JournalCounts `json:"journal"`
 }
 
@@ -71,6 +72,20 @@ type DNSCounts struct {
 	Waiting   int    `json:"waiting"` // queries that wait for the upstream, now
 	Exchanges uint64 `json:"exchanges"`
 	Failures  uint64 `json:"failures"` // exchanges without a good answer
+}
+
+// ProxyCounts are counts of what clients asked the proxy for since the start, unless they
+// say otherwise.
+type ProxyCounts struct {
+	Connections uint64 `json:"connections"` // that clients made
+	Refused     uint64 `json:"refused"`     // of those, at once: one too many, or a stranger
+	Allowed     uint64 `json:"allowed"`     // attempts that were connected
+	Denied      uint64 `json:"denied"`      // attempts
+	Failed      uint64 `json:"failed"`      // attempts that may pass, but could not be connected
+	Up          uint64 `json:"up"`          // bytes, in tunnels that have ended
+	Down        uint64 `json:"down"`        // as Up
+	Waiting     int    `json:"waiting"`     // connections that have asked for nothing yet, now
+	Tunnels     int    `json:"tunnels"`     // now
 }
 
 // JournalCounts are the journal's numbers since the start, unless they say otherwise.

@@ -29,22 +29,30 @@ func (u unprobed) Repeat(k decision.Key) bool {
 	return strings.TrimSuffix(k.Name, ".") == u.probe || u.Journal.Repeat(k)
 }
 
-// alive asks every listener and the API as a client would. So what it says is
-// true of the whole way of a query but the upstream, which the box can be
-// without.
+// alive asks every listener and the API, the DNS as a client would. So what it says
+// is true of the whole way of a query but the upstream, which the box can be without;
+// of the proxy, that it takes connections.
 func (a *appliance) alive(ctx context.Context) error {
 	local, err := net.InterfaceAddrs()
 	if err != nil {
 		return fmt.Errorf("listing the interfaces' addresses: %w", err)
 	}
-	for _, addr := range a.resolver.Addrs() {
-		addr, ok := reachable(addr, local)
-		if !ok {
-			continue // the address has gone from the machine: no fault of the listener
-		}
-		for _, network := range []string{"udp", "tcp"} {
-			if err := a.ask(ctx, network, addr); err != nil {
-				return fmt.Errorf("asking the DNS at %v by %s: %w", addr, network, err)
+	for _, l := range a.listeners() {
+		for _, addr := range l.addrs {
+			addr, ok := reachable(addr, local)
+			if !ok {
+				continue // the address has gone from the machine: no fault of the listener
+			}
+			if l.name != "dns" {
+				if err := a.call(ctx, addr); err != nil {
+					return fmt.Errorf("connecting to listen.%s at %v: %w", l.name, addr, err)
+				}
+				continue
+			}
+			for _, network := range []string{"udp", "tcp"} {
+				if err := a.ask(ctx, network, addr); err != nil {
+					return fmt.Errorf("asking the DNS at %v by %s: %w", addr, network, err)
+				}
 			}
 		}
 	}
@@ -52,8 +60,8 @@ func (a *appliance) alive(ctx context.Context) error {
 	return err
 }
 
-// flood is how many queries of others in the meantime are sign enough that
-// queries are answered, when the box's own got lost among them.
+// flood is how many queries or connections of others in the meantime are sign enough
+// that they are answered, when the box's own got lost among them.
 const flood = 1000
 
 // ask sends a query and takes any answer. A client over its rate gets none, but
@@ -68,6 +76,17 @@ func (a *appliance) ask(ctx context.Context, network string, addr netip.AddrPort
 	}
 	now := a.resolver.Stats()
 	if now.Dropped > before.Dropped || now.Queries > before.Queries+flood {
+		return nil
+	}
+	return err
+}
+
+// call connects to the proxy. Among too many others the box's own connection may get
+// lost, which are then taken.
+func (a *appliance) call(ctx context.Context, addr netip.AddrPort) error {
+	before := a.proxy.Stats()
+	err := a.proxy.Probe(ctx, addr)
+	if err != nil && a.proxy.Stats().Connections > before.Connections+flood {
 		return nil
 	}
 	return err

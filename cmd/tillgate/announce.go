@@ -2,8 +2,9 @@ package main
 
 import (
 	"errors"
-	"fmt"
+	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"tillgate/decision"
@@ -14,18 +15,42 @@ import (
 // systemd.
 func (a *appliance) announce() {
 	set, origin := a.policy.set(), a.policy.origin(a.where.config)
-	for _, addr := range a.resolver.Addrs() {
-		a.log.Info("dns listens", "addr", addr)
+	said := []string{"tillgate " + a.build.Version + " started", "policy " + set.ID() + ", " + origin}
+	for _, l := range a.listeners() {
+		for _, addr := range l.addrs {
+			a.log.Info(l.name+" listens", "addr", addr)
+		}
+		if len(l.addrs) > 0 {
+			said = append(said, l.name+" "+joinAddrs(l.addrs))
+		}
 	}
 	a.log.Info("policy in force", "policy", set.ID(), "source", origin, "mode", set.Mode())
 	a.log.Info("tillgate is up", "version", a.build.Version, "state", a.where.state, "follow", a.follow)
 	a.journal.Record(decision.Record{
-		Plane: policy.System,
-		Event: decision.EventStart,
-		Detail: fmt.Sprintf("tillgate %s started; policy %s, %s; dns %s",
-			a.build.Version, set.ID(), origin, a.dnsAddrs()),
+		Plane:  policy.System,
+		Event:  decision.EventStart,
+		Detail: strings.Join(said, "; "),
 	})
 	a.systemd.ready()
+}
+
+// listeners are those addresses that are bound, under their keys of listen.
+type listeners struct {
+	name  string
+	addrs []netip.AddrPort
+}
+
+func (a *appliance) listeners() []listeners {
+	explicit, intercepted := a.proxy.Addrs()
+	return []listeners{{"dns", a.resolver.Addrs()}, {"proxy", explicit}, {"intercept", intercepted}}
+}
+
+func joinAddrs(addrs []netip.AddrPort) string {
+	texts := make([]string, len(addrs))
+	for i, a := range addrs {
+		texts[i] = a.String()
+	}
+	return strings.Join(texts, ", ")
 }
 
 // followCommand is what shows what the box at a socket decides.
@@ -36,8 +61,11 @@ func followCommand(socket string, getenv func(string) string) string {
 	return "tillgate log -f --socket " + socket
 }
 
-// farewell tells why the box stops.
+// farewell tells why the box stops, and of what ends with it.
 func (a *appliance) farewell(cause error) {
+	for _, o := range a.policy.observations() {
+		a.observeChanged(o.Class, "stop", o.Ended("the box stops"))
+	}
 	var by stopped
 	r := decision.Record{Plane: policy.System, Event: decision.EventStop}
 	if errors.As(cause, &by) {

@@ -15,6 +15,7 @@ import (
 	"tillgate/console"
 	"tillgate/decision"
 	"tillgate/internal/clock"
+	"tillgate/proxy"
 	"tillgate/resolver"
 )
 
@@ -30,6 +31,7 @@ type appliance struct {
 	policy   policySource
 	journal  *decision.Journal
 	resolver *resolver.Resolver
+	proxy    *proxy.Proxy
 	console  *console.Console
 	systemd  systemd
 	probe    string // the name that the watchdog asks for
@@ -93,12 +95,30 @@ func openAppliance(where places, s settings, log *slog.Logger, getenv func(strin
 	if err != nil {
 		return nil, configurationError{where.config, err, fixFiles}
 	}
+	a.proxy = proxy.New(proxy.Config{
+		Listen:           s.Listen.Proxy,
+		Intercept:        s.Listen.Intercept,
+		Direct:           s.direct,
+		ConnectTimeout:   s.Proxy.ConnectTimeout,
+		HelloTimeout:     s.Proxy.HelloTimeout,
+		IdleTimeout:      s.Proxy.IdleTimeout,
+		Tunnels:          s.Proxy.Tunnels,
+		TunnelsPerClient: s.Proxy.TunnelsPerClient,
+	}, proxy.Deps{
+		Policy:  a.policy.set,
+		Lookup:  a.resolver.Lookup,
+		NamesOf: a.resolver.NamesOf,
+		Trusted: a.clock.Trusted,
+		Records: a.journal,
+		Log:     log,
+	})
 	a.console = console.New(console.Config{
 		Socket:  where.socket,
 		Status:  a.status,
 		Policy:  a.policy.set,
 		Now:     a.clock.Trusted,
 		Journal: a.journal,
+		Observe: a.policy.observe,
 		Log:     log,
 	})
 	a.policy.onChange(a.policyChanged)
@@ -109,6 +129,13 @@ func openAppliance(where places, s settings, log *slog.Logger, getenv func(strin
 func (a *appliance) listen(ctx context.Context) error {
 	if err := a.resolver.Listen(ctx); err != nil {
 		return explainBind("listen.dns", err, "/proc")
+	}
+	if err := a.proxy.Listen(ctx); err != nil {
+		key := "listen.proxy"
+		if e, ok := errors.AsType[*proxy.ListenError](err); ok && e.Intercept {
+			key = "listen.intercept"
+		}
+		return explainBind(key, err, "/proc")
 	}
 	return listenSocket(ctx, a.console, a.where.socket)
 }
@@ -123,6 +150,7 @@ func (a *appliance) serve(ctx context.Context, stop context.CancelCauseFunc, sig
 
 	front, ctx := errgroup.WithContext(ctx)
 	front.Go(func() error { return a.resolver.Serve(ctx) })
+	front.Go(func() error { return a.proxy.Serve(ctx) })
 	front.Go(func() error { return a.policy.serve(ctx) })
 	front.Go(func() error { a.obey(ctx, signals, stop); return nil })
 	front.Go(func() error { a.watchHealth(ctx); return nil })

@@ -26,6 +26,7 @@ func newAppliance(t *testing.T) *appliance {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	s := defaultSettings()
 	s.Listen.DNS = []string{freeAddr(t), freeAddr(t)}
+	s.Listen.Proxy, s.Listen.Intercept, s.direct = []string{"127.0.0.1:0"}, []string{"127.0.0.1:0", "[::1]:0"}, true
 	where := places{state: filepath.Join(dir, "state"), socket: filepath.Join(dir, "run", socketName)}
 	a, err := openAppliance(where, s, slog.New(slog.DiscardHandler), func(string) string { return "" })
 	if err != nil {
@@ -64,7 +65,7 @@ func TestServe(t *testing.T) {
 		t.Errorf("the box does not answer itself: %v", err)
 	}
 	s, err := console.NewClient(a.where.socket).Status(t.Context())
-	if err != nil || len(s.Listen) != 2 || s.DNS.Queries != 4 { // by UDP and TCP at each
+	if err != nil || len(s.Listen) != 5 || s.DNS.Queries != 4 || s.Proxy.Connections != 0 { // by UDP and TCP at each
 		t.Errorf("%v, %+v", err, s)
 	}
 	signals <- syscall.SIGTERM

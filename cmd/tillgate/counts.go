@@ -3,6 +3,7 @@ package main
 import (
 	"tillgate/console"
 	"tillgate/decision"
+	"tillgate/proxy"
 	"tillgate/resolver"
 )
 
@@ -20,6 +21,20 @@ func dnsCounts(s resolver.Stats) console.DNSCounts {
 		Waiting:   s.Waiting,
 		Exchanges: s.Exchanges,
 		Failures:  s.Failures,
+	}
+}
+
+func proxyCounts(s proxy.Stats) console.ProxyCounts {
+	return console.ProxyCounts{
+		Connections: s.Connections,
+		Refused:     s.Refused,
+		Allowed:     s.Allowed,
+		Denied:      s.Denied,
+		Failed:      s.Failed,
+		Up:          s.Up,
+		Down:        s.Down,
+		Waiting:     s.Waiting,
+		Tunnels:     s.Tunnels,
 	}
 }
 

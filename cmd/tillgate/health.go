@@ -27,6 +27,7 @@ func (a *appliance) parts() []decision.Health {
 	return []decision.Health{
 		a.dnsHealth(),
 		a.resolver.Health(),
+		a.proxyHealth(),
 		a.policyHealth(),
 		a.journalHealth(),
 		timeHealth(a.clock),
@@ -35,26 +36,46 @@ func (a *appliance) parts() []decision.Health {
 
 // dnsHealth is that of the listeners: they are bound, or the box has not started.
 func (a *appliance) dnsHealth() decision.Health {
-	if len(a.resolver.Addrs()) == 0 {
+	addrs := a.resolver.Addrs()
+	if len(addrs) == 0 {
 		return decision.Health{Part: "dns", Text: "turned off: listen.dns is empty"}
 	}
-	return decision.Health{Part: "dns", Text: "listens on " + a.dnsAddrs()}
+	return decision.Health{Part: "dns", Text: "listens on " + joinAddrs(addrs)}
 }
 
-func (a *appliance) dnsAddrs() string {
-	var addrs []string
-	for _, addr := range a.resolver.Addrs() {
-		addrs = append(addrs, addr.String())
+func (a *appliance) proxyHealth() decision.Health {
+	h := a.proxy.Health()
+	if h.State != decision.OK {
+		return h
 	}
-	return strings.Join(addrs, ", ")
+	explicit, intercepted := a.proxy.Addrs()
+	var where []string
+	if len(explicit) > 0 {
+		where = append(where, "on "+joinAddrs(explicit))
+	}
+	if len(intercepted) > 0 {
+		where = append(where, "for what is redirected on "+joinAddrs(intercepted))
+	}
+	h.Text = "listens " + strings.Join(where, ", ")
+	if where == nil {
+		h.Text = "turned off: listen.proxy and listen.intercept are empty"
+	}
+	return h
 }
 
+// policyHealth warns while a class is observed for a while: nobody should forget that.
 func (a *appliance) policyHealth() decision.Health {
 	set := a.policy.set()
 	h := decision.Health{Part: "policy", Text: set.ID() + ", " + a.policy.origin(a.where.config) + ", mode " + set.Mode().String()}
 	if since, err := a.policy.err(); err != nil {
 		h.State, h.Since = decision.Warn, since
 		h.Text = set.ID() + " stays in force; " + joinLines(err.Error())
+	}
+	for _, o := range a.policy.observations() {
+		if h.State == decision.OK {
+			h.State, h.Since = decision.Warn, o.Since
+		}
+		h.Text += fmt.Sprintf("; observing %s until %s: %s", o.Class, o.Until.Local().Format("15:04"), o.Reason)
 	}
 	return h
 }
@@ -190,6 +211,7 @@ func (a *appliance) status() console.Status {
 		Listen:  []console.Listener{},
 		Folders: console.Folders{Config: a.where.config, State: a.where.state},
 		DNS:     dnsCounts(a.resolver.Stats()),
+		Proxy:   proxyCounts(a.proxy.Stats()),
 		Journal: journalCounts(a.journal.Stats()),
 	}
 	for _, p := range set.Packs() {
@@ -201,8 +223,13 @@ func (a *appliance) status() console.Status {
 	if _, err := a.policy.err(); err != nil {
 		s.Policy.Error = err.Error()
 	}
-	for _, addr := range a.resolver.Addrs() {
-		s.Listen = append(s.Listen, console.Listener{Name: "dns", Addr: addr})
+	for _, o := range a.policy.observations() {
+		s.Policy.Observed = append(s.Policy.Observed, console.DescribeObservation(o))
+	}
+	for _, l := range a.listeners() {
+		for _, addr := range l.addrs {
+			s.Listen = append(s.Listen, console.Listener{Name: l.name, Addr: addr})
+		}
 	}
 	return s
 }

@@ -67,13 +67,16 @@ func (l *logWriter) heading(b *strings.Builder, at time.Time) {
 
 var verdictColours = [...]string{policy.Deny: red, policy.Allow: green, policy.WouldDeny: yellow}
 
-// decision is a line with columns.
+// decision is a line with columns: a decision, or the end of what was let through.
 func (l *logWriter) decision(b *strings.Builder, stamp string, r *decision.Record) {
-	colour := verdictColours[r.Verdict]
-	if r.Verdict == policy.Allow && troubled(r) {
+	verdict, colour, text := r.Verdict.String(), verdictColours[r.Verdict], why(r, l.location)
+	switch {
+	case r.Event == decision.EventClose:
+		verdict, colour, text = string(r.Event), faint, howItEnded(r)
+	case r.Verdict == policy.Allow && troubled(r):
 		colour = yellow
 	}
-	indent := utf8.RuneCountInString(stamp) + 1 + max(verdictWidth, len(r.Verdict.String())) + 1
+	indent := utf8.RuneCountInString(stamp) + 1 + max(verdictWidth, len(verdict)) + 1
 	client := "-"
 	if r.Client.IsValid() {
 		client = r.Client.String()
@@ -82,8 +85,8 @@ func (l *logWriter) decision(b *strings.Builder, stamp string, r *decision.Recor
 		client += " (" + printable(r.Class) + ")"
 	}
 	line := pad(client, clientWidth) + " " + target(r)
-	fmt.Fprintf(b, "%s %s %s", l.display.paint(faint, stamp), l.display.paint(colour, pad(r.Verdict.String(), verdictWidth)), line)
-	l.finish(b, indent, indent+utf8.RuneCountInString(line), why(r, l.location))
+	fmt.Fprintf(b, "%s %s %s", l.display.paint(faint, stamp), l.display.paint(colour, pad(verdict, verdictWidth)), line)
+	l.finish(b, indent, indent+utf8.RuneCountInString(line), text)
 }
 
 // event is a sentence.
@@ -121,7 +124,8 @@ func (l *logWriter) finish(b *strings.Builder, indent, column int, text string) 
 	}
 }
 
-// target is what the client wanted: a name and a port or a type of record.
+// target is what the client wanted: a name, and a type of record, or a port and by which
+// way it asked.
 func target(r *decision.Record) string {
 	name := printable(r.Name)
 	switch {
@@ -135,10 +139,46 @@ func target(r *decision.Record) string {
 	if r.Port != 0 {
 		name = net.JoinHostPort(name, strconv.Itoa(int(r.Port)))
 	}
+	switch r.Plane {
+	case policy.Connect, policy.TLS, policy.HTTP:
+		name += " " + r.Plane.String()
+	}
 	if r.Qtype != "" {
 		name += " " + printable(r.Qtype)
 	}
 	return name
+}
+
+// endings are what a tunnel ended by, in words.
+var endings = map[string]string{
+	"client": "closed by the client",
+	"server": "closed by the server",
+	"idle":   "closed, as nothing was said for too long",
+	"policy": "closed by the policy now in force",
+	"until":  "closed, as its rule has ended",
+	"stop":   "closed, as the box stopped",
+	"error":  "closed by a fault of the box",
+}
+
+// howItEnded is the end of a tunnel in words: who ended it, when, and what it carried.
+func howItEnded(r *decision.Record) string {
+	text := endings[r.By]
+	if text == "" {
+		text = "closed"
+	}
+	if r.Detail != "" {
+		text += " (" + printable(r.Detail) + ")"
+	}
+	return text + fmt.Sprintf(" after %s; %s up, %s down", elapsed(r.Ms), size(r.Up), size(r.Down))
+}
+
+// elapsed is a number of milliseconds, for people.
+func elapsed(ms float64) string {
+	d := time.Duration(ms * float64(time.Millisecond))
+	if d < time.Second {
+		return strconv.FormatInt(d.Milliseconds(), 10) + "ms"
+	}
+	return roughly(d)
 }
 
 // troubled reports an allowed attempt that did not get what it wanted.
@@ -164,8 +204,8 @@ func why(r *decision.Record, location *time.Location) string {
 		add(r.Reason.Text())
 		add(service)
 	}
-	if r.Verdict == policy.Allow && troubled(r) {
-		add(printable(r.Rcode))
+	if r.Verdict == policy.Allow && troubled(r) && (r.Plane == policy.DNS || r.Detail == "") {
+		add(strings.ReplaceAll(printable(r.Rcode), "_", " ")) // of the proxy it is words, which the detail has too
 	}
 	add(printable(r.Detail))
 	if r.Count > 0 {

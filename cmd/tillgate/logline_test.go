@@ -34,6 +34,18 @@ func logged() []decision.Record {
 		{Time: at.Add(8 * time.Second), Plane: policy.DNS, Reason: policy.NotDocumented, Client: till, Class: "sunmi", Qtype: "NS", Rcode: "NOERROR"},
 		{Time: at.Add(9 * time.Second), Plane: policy.Policy, Event: decision.EventChange, By: "file",
 			Detail: `refused, 0123456789ab stays in force: policy.yaml:3:60: no such service: "payxpert/emw" (did you mean "payxpert/emv"?)`},
+		{Time: at.Add(10 * time.Second), Plane: policy.Policy, Event: decision.EventChange, Class: "pos", By: "root, uid 0",
+			Detail: "class pos is observed until 2026-11-22T08:01:22Z: till 4 cannot pay"},
+		{Time: at.Add(11 * time.Second), Plane: policy.TLS, Verdict: policy.Allow, Reason: policy.Documented, Client: till, Class: "sunmi",
+			Name: "dns.google", Port: 443, Proto: policy.TCP, Service: "payxpert/emv", Row: 1, Dest: netip.MustParseAddrPort("8.8.8.8:443"), Ms: 31},
+		{Time: at.Add(12 * time.Second), Plane: policy.TLS, Event: decision.EventClose, Verdict: policy.Allow, Reason: policy.Documented,
+			Client: till, Class: "sunmi", Name: "dns.google", Port: 443, Proto: policy.TCP, Service: "payxpert/emv", Row: 1,
+			Dest: netip.MustParseAddrPort("8.8.8.8:443"), Up: 2048, Down: 3 << 20, Ms: 303_000, By: "client"},
+		{Time: at.Add(13 * time.Second), Plane: policy.Connect, Verdict: policy.Allow, Reason: policy.Documented, Client: till, Class: "sunmi",
+			Name: "dns.google", Port: 443, Proto: policy.TCP, Service: "payxpert/emv", Row: 1, Rcode: "connection_refused", Detail: "8.8.8.8:443: connection refused"},
+		{Time: at.Add(14 * time.Second), Plane: policy.HTTP, Event: decision.EventClose, Verdict: policy.WouldDeny, Reason: policy.NotDocumented,
+			Client: till, Class: "sunmi", Name: "evil.example", Port: 80, Proto: policy.TCP, Ms: 812.4, By: "policy", Detail: "not-documented"},
+		{Time: at.Add(15 * time.Second), Plane: policy.TLS, Reason: policy.NotTLS, Client: till, Class: "sunmi", Port: 25, Proto: policy.TCP},
 		{Time: at.Add(24 * time.Hour), Plane: policy.System, Event: decision.EventGap, Count: 7, Detail: "7 records were lost"},
 		{Time: at.Add(24 * time.Hour), Plane: policy.System, Event: decision.EventStop},
 	}
@@ -56,12 +68,18 @@ func TestLogOfAPipe(t *testing.T) {
 2026-11-22 07:01:13 allow 10.20.1.7 (sunmi)          api-pos-default-v4.payxpert.com A  row 1 payxpert/emv
 2026-11-22 07:01:14 deny  10.20.1.7 (sunmi)          central.payxpert.com A  documented, but not for this class of device; row 4 payxpert/central
 2026-11-22 07:01:15 deny  10.20.1.7 (sunmi)          firebasestorage.googleapis.com AAAA  no rule names it; 12 more until 07:01:25
-2026-11-22 07:01:16 would-deny fd00:20:1::7 (pc)          dns.google:853  the name is allowed, but not on this port; row 1 payxpert/emv
+2026-11-22 07:01:16 would-deny fd00:20:1::7 (pc)          dns.google:853 connect  the name is allowed, but not on this port; row 1 payxpert/emv
 2026-11-22 07:01:17 allow 10.20.1.7 (sunmi)          dns.google A  row 1 payxpert/emv; SERVFAIL; dns.google at 8.8.8.8: connecting: timed out
 2026-11-22 07:01:18? deny  192.168.1.1                evil\x1b[2J.example A  this client's address is in no class
 2026-11-22 07:01:19 deny  10.20.1.7 (sunmi)          dns  too many requests from this client; 5000 more until 07:01:29
 2026-11-22 07:01:20 deny  10.20.1.7 (sunmi)          . NS  no rule names it
 2026-11-22 07:01:21 policy  refused, 0123456789ab stays in force: policy.yaml:3:60: no such service: "payxpert/emw" (did you mean "payxpert/emv"?) (file)
+2026-11-22 07:01:22 policy  class pos is observed until 2026-11-22T08:01:22Z: till 4 cannot pay (root, uid 0)
+2026-11-22 07:01:23 allow 10.20.1.7 (sunmi)          dns.google:443 tls  row 1 payxpert/emv
+2026-11-22 07:01:24 close 10.20.1.7 (sunmi)          dns.google:443 tls  closed by the client after 5m03s; 2.0 KiB up, 3.0 MiB down
+2026-11-22 07:01:25 allow 10.20.1.7 (sunmi)          dns.google:443 connect  row 1 payxpert/emv; 8.8.8.8:443: connection refused
+2026-11-22 07:01:26 close 10.20.1.7 (sunmi)          evil.example:80 http  closed by the policy now in force (not-documented) after 812ms; 0 bytes up, 0 bytes down
+2026-11-22 07:01:27 deny  10.20.1.7 (sunmi)          :25 tls  not TLS on a TLS port
 2026-11-23 07:01:12 system  7 records were lost
 2026-11-23 07:01:12 system  stop
 `
@@ -82,7 +100,7 @@ Sunday, 22 November 2026
                payxpert/central
 07:01:15 deny  10.20.1.7 (sunmi)          firebasestorage.googleapis.com AAAA
                no rule names it; 12 more until 07:01:25
-07:01:16 would-deny fd00:20:1::7 (pc)          dns.google:853
+07:01:16 would-deny fd00:20:1::7 (pc)          dns.google:853 connect
                     the name is allowed, but not on this port; row 1
                     payxpert/emv
 07:01:17 allow 10.20.1.7 (sunmi)          dns.google A
@@ -95,6 +113,17 @@ Sunday, 22 November 2026
 07:01:20 deny  10.20.1.7 (sunmi)          . NS  no rule names it
 07:01:21 policy  refused, 0123456789ab stays in force: policy.yaml:3:60: no such
                  service: "payxpert/emw" (did you mean "payxpert/emv"?) (file)
+07:01:22 policy  class pos is observed until 2026-11-22T08:01:22Z: till 4 cannot
+                 pay (root, uid 0)
+07:01:23 allow 10.20.1.7 (sunmi)          dns.google:443 tls  row 1 payxpert/emv
+07:01:24 close 10.20.1.7 (sunmi)          dns.google:443 tls
+               closed by the client after 5m03s; 2.0 KiB up, 3.0 MiB down
+07:01:25 allow 10.20.1.7 (sunmi)          dns.google:443 connect
+               row 1 payxpert/emv; 8.8.8.8:443: connection refused
+07:01:26 close 10.20.1.7 (sunmi)          evil.example:80 http
+               closed by the policy now in force (not-documented) after 812ms; 0
+               bytes up, 0 bytes down
+07:01:27 deny  10.20.1.7 (sunmi)          :25 tls  not TLS on a TLS port
 Monday, 23 November 2026
 07:01:12 system  7 records were lost
 07:01:12 system  stop
@@ -119,6 +148,8 @@ func TestLogColours(t *testing.T) {
 		"\x1b[33mwould-deny\x1b[0m fd00",
 		"\x1b[33mallow\x1b[0m 10.20.1.7 (sunmi)          dns.google A",
 		"\x1b[31mpolicy\x1b[0m  refused",
+		"\x1b[33mallow\x1b[0m 10.20.1.7 (sunmi)          dns.google:443 connect",
+		"\x1b[2mclose\x1b[0m 10.20.1.7",
 		"\x1b[36msystem\x1b[0m  tillgate",
 	} {
 		if !strings.Contains(got, want) {

@@ -12,14 +12,16 @@ import (
 )
 
 // A policySource is where the policy in force comes from: files that are
-// followed, or without a folder the embedded one, which never changes.
+// followed, or without a folder the embedded one.
 type policySource struct {
-	set      func() *policy.Set
-	serve    func(context.Context) error
-	reload   func()
-	err      func() (time.Time, error)
-	onChange func(func(policy.Change))
-	embedded *policy.Set
+	set          func() *policy.Set
+	serve        func(context.Context) error
+	reload       func()
+	err          func() (time.Time, error)
+	onChange     func(func(policy.Change))
+	observe      func(context.Context, policy.ObserveRequest) (policy.Observation, error)
+	observations func() []policy.Observation
+	embedded     *policy.Set
 }
 
 func openPolicy(where places, now func() time.Time) (policySource, error) {
@@ -27,34 +29,23 @@ func openPolicy(where places, now func() time.Time) (policySource, error) {
 	if err != nil {
 		return policySource{}, err
 	}
-	if where.config == "" {
-		var tell func(policy.Change)
-		return policySource{
-			set:      func() *policy.Set { return embedded },
-			serve:    func(ctx context.Context) error { <-ctx.Done(); return nil },
-			onChange: func(f func(policy.Change)) { tell = f },
-			reload: func() {
-				tell(policy.Change{Cause: policy.CauseReload, Old: embedded, New: embedded, Summary: []string{"the embedded policy never changes"}})
-			},
-			err:      func() (time.Time, error) { return time.Time{}, nil },
-			embedded: embedded,
-		}, nil
+	files := policy.StoreConfig{Dir: where.config, Now: now}
+	if where.config != "" {
+		files.LastGood = filepath.Join(where.state, "policy.last-good")
 	}
-	store, err := policy.OpenStore(policy.StoreConfig{
-		Dir:      where.config,
-		LastGood: filepath.Join(where.state, "policy.last-good"),
-		Now:      now,
-	})
+	store, err := policy.OpenStore(files)
 	if err != nil {
 		return policySource{}, err
 	}
 	return policySource{
-		set:      store.Set,
-		serve:    store.Serve,
-		reload:   store.Reload,
-		err:      store.Err,
-		onChange: store.OnChange,
-		embedded: embedded,
+		set:          store.Set,
+		serve:        store.Serve,
+		reload:       store.Reload,
+		err:          store.Err,
+		onChange:     store.OnChange,
+		observe:      store.Observe,
+		observations: store.Observations,
+		embedded:     embedded,
 	}, nil
 }
 
@@ -78,24 +69,36 @@ type policyChange struct {
 	summary []string
 }
 
-// policyChanged turns a reading of the files into a record.
+// policyChanged turns a change into a record, and has the proxy judge its tunnels again.
 func (a *appliance) policyChanged(c policy.Change) {
-	r := decision.Record{Plane: policy.Policy, Event: decision.EventChange, By: string(c.Cause)}
-	if c.Err != nil {
-		r.Detail = "refused, " + c.New.ID() + " stays in force: " + joinLines(c.Err.Error())
+	switch {
+	case c.Cause == policy.CauseObserve:
+		a.observeChanged(c.Class, c.By, strings.Join(c.Summary, "; "))
+	case c.Err != nil:
 		a.log.Error("the policy's files are bad; the last good policy stays in force",
 			"policy", c.New.ID(), "cause", c.Cause, "err", c.Err)
-	} else {
-		r.Detail = c.New.ID() + " in force: " + joinLines(strings.Join(c.Summary, "\n"))
+		a.journal.Record(decision.Record{Plane: policy.Policy, Event: decision.EventChange, By: string(c.Cause),
+			Detail: "refused, " + c.New.ID() + " stays in force: " + joinLines(c.Err.Error())})
+	default:
 		a.log.Info("policy in force", "policy", c.New.ID(), "cause", c.Cause, "changes", strings.Join(c.Summary, "; "))
+		a.journal.Record(decision.Record{Plane: policy.Policy, Event: decision.EventChange, By: string(c.Cause),
+			Detail: c.New.ID() + " in force: " + joinLines(strings.Join(c.Summary, "\n"))})
 		if c.Old == nil || c.Old.Hash() != c.New.Hash() {
 			a.lastChange.Store(&policyChange{a.clock.Now(), c.Summary})
 		}
 	}
-	a.journal.Record(r)
+	if c.Old != c.New {
+		a.proxy.PolicyChanged() // after the record that tells why tunnels end
+	}
 	if c.Cause == policy.CauseReload {
 		a.systemd.ready()
 	}
+}
+
+// observeChanged records that a class begins or ends to be observed.
+func (a *appliance) observeChanged(class, by, what string) {
+	a.log.Warn("observing", "class", class, "by", by, "what", what)
+	a.journal.Record(decision.Record{Plane: policy.Policy, Event: decision.EventChange, Class: class, By: by, Detail: joinLines(what)})
 }
 
 // maxDetail bounds what a record says in words, in bytes.

@@ -82,6 +82,7 @@ provider documents, and nothing else, and records every decision with its reason
 		newExplain(p),
 		newLog(p),
 		newPolicy(p),
+		newObserve(p),
 		newStatus(p),
 		newVersion(p),
 	)

@@ -13,8 +13,8 @@ import (
 )
 
 // stopWithin is how long the box may take to stop. Of it queries that wait for
-// the upstream take 3 s at most, requests of the API one, and the rest is for
-// the disk.
+// the upstream, and tunnels, take 3 s at most, requests of the API one, and the rest
+// is for the disk.
 const stopWithin = 5 * time.Second
 
 func newRun(p process) *cobra.Command {
@@ -29,7 +29,9 @@ func newRun(p process) *cobra.Command {
 
 With --loopback all listeners are on 127.0.0.1, at ports that need no rights,
 whatever tillgate.yaml says of them, and the embedded policy is in force unless
---config names another. Its state is the user's own.`,
+--config names another. Its state is the user's own. DNS is at port 5300, the proxy
+at 3128; what is redirected to 3129, or connects there, is meant for port 443, or 80
+if it speaks HTTP.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			where, err := runPlaces(loopback, flags, p.getenv)
@@ -75,7 +77,7 @@ func runBox(ctx context.Context, where places, loopback bool, log *slog.Logger, 
 		log.Warn("this version does not serve all that "+settingsFile+" sets", "keys", keys)
 	}
 	if loopback {
-		s.Listen = loopbackListen()
+		s.Listen, s.direct = loopbackListen(), true
 	}
 	a, err := openAppliance(where, s, log, getenv)
 	if err != nil {

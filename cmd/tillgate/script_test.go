@@ -64,7 +64,7 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			for folder, url := range map[string]string{"etc": doh, "silent": silent} {
-				text := fmt.Sprintf("listen: {dns: [LISTEN]}\nupstream: {url: %q, addresses: [127.0.0.1], timeout: %v}\n", url, maxUpstreamTimeout)
+				text := fmt.Sprintf("listen: {dns: [LISTEN], proxy: [\"127.0.0.1:0\"], intercept: [\"127.0.0.1:0\"]}\nupstream: {url: %q, addresses: [127.0.0.1], timeout: %v}\n", url, maxUpstreamTimeout)
 				if err := writeMissing(filepath.Join(env.WorkDir, folder, settingsFile), text); err != nil {
 					return err
 				}
@@ -78,6 +78,7 @@ func TestScripts(t *testing.T) {
 			"notified": cmdNotified,
 			"dig":      cmdDig,
 			"send":     cmdSend,
+			"say":      cmdSay,
 			"code":     cmdCode,
 			"follow":   cmdFollow,
 			"line":     cmdLine,
@@ -256,15 +257,13 @@ func cmdEnded(ts *testscript.TestScript, _ bool, args []string) {
 // dig NAME TYPE [udp|tcp]: the box's answer, as its rcode, what it says of an
 // error and the addresses.
 func cmdDig(ts *testscript.TestScript, _ bool, args []string) {
-	status, err := console.NewClient(filepath.Join(ts.Getenv("RUNTIME_DIRECTORY"), socketName)).Status(context.Background())
-	ts.Check(err)
 	m := new(dns.Msg).SetQuestion(dns.Fqdn(args[0]), dns.StringToType[args[1]])
 	m.SetEdns0(1232, false)
 	c := dns.Client{Timeout: patience}
 	if len(args) > 2 {
 		c.Net = args[2]
 	}
-	reply, _, err := c.Exchange(m, status.Listen[0].Addr.String())
+	reply, _, err := c.Exchange(m, listenerOf(ts, "dns"))
 	ts.Check(err)
 	words := []string{dns.RcodeToString[reply.Rcode]}
 	for _, o := range reply.IsEdns0().Option {
@@ -282,25 +281,65 @@ func cmdDig(ts *testscript.TestScript, _ bool, args []string) {
 
 // send NAME TYPE: a query whose answer nobody waits for.
 func cmdSend(ts *testscript.TestScript, _ bool, args []string) {
-	status, err := console.NewClient(filepath.Join(ts.Getenv("RUNTIME_DIRECTORY"), socketName)).Status(context.Background())
-	ts.Check(err)
 	wire, err := new(dns.Msg).SetQuestion(dns.Fqdn(args[0]), dns.StringToType[args[1]]).Pack()
 	ts.Check(err)
-	conn, err := net.Dial("udp", status.Listen[0].Addr.String())
+	conn, err := net.Dial("udp", listenerOf(ts, "dns"))
 	ts.Check(err)
 	defer conn.Close()
 	_, err = conn.Write(wire)
 	ts.Check(err)
 }
 
-// port FILE: writes a tillgate.yaml that listens where the box does.
-func cmdPort(ts *testscript.TestScript, _ bool, args []string) {
+// say LISTENER TEXT: prints what the box answers there until it has no more to say, be
+// that a reset. The text has the escapes of Go.
+func cmdSay(ts *testscript.TestScript, _ bool, args []string) {
+	text, err := strconv.Unquote(`"` + args[1] + `"`)
+	ts.Check(err)
+	answer, err := exchange(listenerOf(ts, args[0]), text)
+	if !errors.Is(err, syscall.ECONNRESET) {
+		ts.Check(err)
+	}
+	fmt.Fprintf(ts.Stdout(), "%s\n", answer)
+}
+
+func exchange(addr, text string) (answer []byte, err error) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(conn, text); err != nil {
+		return nil, err
+	}
+	return io.ReadAll(conn)
+}
+
+// listenerOf is the first address of a listener, by its key.
+func listenerOf(ts *testscript.TestScript, name string) string {
 	status, err := console.NewClient(filepath.Join(ts.Getenv("RUNTIME_DIRECTORY"), socketName)).Status(context.Background())
 	ts.Check(err)
-	addr := status.Listen[0].Addr.String()
-	file := ts.MkAbs(args[0])
+	for _, l := range status.Listen {
+		if l.Name == name {
+			return l.Addr.String()
+		}
+	}
+	ts.Fatalf("the box has no listener %s", name)
+	return ""
+}
+
+// port LISTENER FILE: writes a tillgate.yaml that listens where that of the box does,
+// and for the rest at ports of its own.
+func cmdPort(ts *testscript.TestScript, _ bool, args []string) {
+	file := ts.MkAbs(args[1])
+	listen := fmt.Sprintf("listen:\n  %s: [%q]\n", args[0], listenerOf(ts, args[0]))
+	for _, name := range []string{"dns", "proxy", "intercept"} {
+		if name != args[0] {
+			listen += fmt.Sprintf("  %s: [\"127.0.0.1:0\"]\n", name)
+		}
+	}
 	ts.Check(os.MkdirAll(filepath.Dir(file), 0o755))
-	ts.Check(os.WriteFile(file, fmt.Appendf(nil, "listen: {dns: [%q]}\n", addr), 0o644))
+	ts.Check(os.WriteFile(file, []byte(listen), 0o644))
 }
 
 // code STATUS COMMAND [ARG...]: exec, with that exit status.

@@ -17,6 +17,10 @@ type settings struct {
 	Firewall firewallSettings
 	Journal  journalSettings
 
+	// direct takes what comes to listen.intercept without being redirected as meant
+	// for port 443 or 80. No key: it is for --loopback.
+	direct bool
+
 	// given are the keys that the file has, as section.key.
 	given []string
 }
@@ -26,7 +30,7 @@ type settings struct {
 // turns the listener off.
 type listenSettings struct {
 	DNS       []string // UDP and TCP
-	Proxy     []string // CONNECT and plain HTTP
+	Proxy     []string // CONNECT, plain HTTP and the PAC file
 	Intercept []string // redirected TLS and HTTP
 	NTP       []string
 	Console   []string // web page, API, metrics
@@ -60,8 +64,8 @@ type timeSettings struct {
 }
 
 type proxySettings struct {
-	ConnectTimeout   time.Duration // of a connection to a destination
-	HelloTimeout     time.Duration // for a client's first bytes
+	ConnectTimeout   time.Duration // of a connection to a destination, its look-up with it
+	HelloTimeout     time.Duration // until a client has said what it wants
 	IdleTimeout      time.Duration // of a tunnel in which nothing moves
 	Tunnels          int           // at once
 	TunnelsPerClient int

@@ -73,7 +73,11 @@ func parseSettings(data []byte) (settings, strictyaml.Problems) {
 			key("repeat_window", strictyaml.Duration(&s.Journal.RepeatWindow, time.Second, time.Hour)),
 		),
 	))
-	return s, doc.Problems()
+	problems := doc.Problems()
+	if len(problems) == 0 {
+		problems = s.Listen.overlaps()
+	}
+	return s, problems
 }
 
 // A namedReader is a key of a section.
@@ -103,8 +107,8 @@ func (s *settings) notServed() []string {
 	for _, k := range s.given {
 		section, name, _ := strings.Cut(k, ".")
 		switch {
-		case section == "listen" && name != "dns":
-		case section == "time", section == "proxy", section == "firewall":
+		case section == "listen" && (name == "ntp" || name == "console"):
+		case section == "time", section == "firewall":
 			k = section
 		default:
 			continue
@@ -119,27 +123,56 @@ func (s *settings) notServed() []string {
 // listenAddresses reads a list in which no address is part of another, which
 // would be in its way.
 func listenAddresses(v *[]string) strictyaml.Reader {
-	type listener struct {
-		port string
-		all  bool // addresses of both families, as the planes take a wildcard
-	}
-	var before []listener
+	var before []string
 	return strictyaml.Each(v, func(text string) (string, error) {
 		if _, err := parseListen(text); err != nil {
 			return "", err
 		}
-		host, port, _ := net.SplitHostPort(text)
-		a, err := netip.ParseAddr(host)
-		l := listener{port, err != nil || a.IsUnspecified()}
 		for _, b := range before {
-			if b.port == port && port != "0" && (b.all || l.all) {
+			if overlap(text, b) {
 				return "", strictyaml.Problem{Message: "an address that overlaps with another in the list",
 					Hint: "without an address it is all of them: keep that, or the others"}
 			}
 		}
-		before = append(before, l)
+		before = append(before, text)
 		return text, nil
 	})
+}
+
+// overlap reports whether two addresses that are good cannot both be listened at.
+func overlap(a, b string) bool {
+	hostA, portA, _ := net.SplitHostPort(a)
+	hostB, portB, _ := net.SplitHostPort(b)
+	all := func(host string) bool { // addresses of both families, as the planes take a wildcard
+		addr, err := netip.ParseAddr(host)
+		return err != nil || addr.IsUnspecified()
+	}
+	return portA == portB && portA != "0" && (hostA == hostB || all(hostA) || all(hostB))
+}
+
+// overlaps returns what two listeners of one protocol both want, be it by default.
+func (l listenSettings) overlaps() (problems strictyaml.Problems) {
+	lists := []struct {
+		key   string
+		addrs []string
+	}{{"dns", l.DNS}, {"proxy", l.Proxy}, {"intercept", l.Intercept}, {"console", l.Console}, {"ntp", l.NTP}}
+	for i, one := range lists {
+		for _, other := range lists[i+1:] {
+			if other.key == "ntp" && one.key != "dns" {
+				continue // UDP alone
+			}
+			for _, a := range one.addrs {
+				for _, b := range other.addrs {
+					if overlap(a, b) {
+						problems = append(problems, strictyaml.Problem{File: settingsFile, Text: b,
+							Message: "listen." + other.key + " overlaps with listen." + one.key,
+							Hint:    "give one of them another port"})
+					}
+				}
+			}
+		}
+	}
+	return problems
 }
 
 func parseListen(text string) (string, error) {

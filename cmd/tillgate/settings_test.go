@@ -137,7 +137,7 @@ journal: {sync: 14s, keep: 15d, max_size: 16MiB, repeat_window: 17s}
 	if diff := cmp.Diff(want, got, compareSettings); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	wantNotServed := strings.Fields("listen.proxy listen.intercept listen.ntp listen.console time proxy firewall")
+	wantNotServed := strings.Fields("listen.ntp listen.console time firewall")
 	if diff := cmp.Diff(wantNotServed, got.notServed()); diff != "" {
 		t.Errorf("not served (-want +got):\n%s", diff)
 	}
@@ -152,6 +152,11 @@ func TestSettingsProblems(t *testing.T) {
 		{`listen: {dns: [":53", ":53"]}`, `tillgate.yaml:1:23: duplicate: ":53"`},
 		{`listen: {dns: ["127.0.0.1:53", "[::]:53"]}`, `tillgate.yaml:1:32: an address that overlaps with another in the list: "[::]:53" (without an address it is all of them: keep that, or the others)`},
 		{`listen: {dns: [":53", ":5353", "[::1]:0", ":0", "127.0.0.1:53"]}`, `tillgate.yaml:1:49: an address that overlaps with another in the list: "127.0.0.1:53" (without an address it is all of them: keep that, or the others)`},
+		{`listen: {proxy: ["127.0.0.1:8080"], intercept: [":8080"]}`, `tillgate.yaml: listen.intercept overlaps with listen.proxy: ":8080" (give one of them another port)`},
+		{`listen: {proxy: [":3129"], ntp: [":3129"]}`, `tillgate.yaml: listen.intercept overlaps with listen.proxy: ":3129" (give one of them another port)`},
+		{`listen: {dns: ["10.20.0.1:53"], proxy: ["10.20.0.1:53"], ntp: ["10.20.0.1:53"]}`, `tillgate.yaml: listen.proxy overlaps with listen.dns: "10.20.0.1:53" (give one of them another port)
+tillgate.yaml: listen.ntp overlaps with listen.dns: "10.20.0.1:53" (give one of them another port)`},
+		{`listen: {dns: ["10.20.0.1:53"], proxy: ["10.20.0.2:53", ":0"], intercept: [":0"]}`, ``},
 		{`upstream: {url: "http://dns.google/dns-query"}`, `tillgate.yaml:1:17: not the URL of a DoH server: "http://dns.google/dns-query" (written https://dns.google/dns-query)`},
 		{`upstream: {url: "https://dns.google/dns-query{?dns}"}`, `tillgate.yaml:1:17: a URI template: "https://dns.google/dns-query{?dns}" (remove {?dns}: questions are sent by POST)`},
 		{`upstream: {addresses: []}`, `tillgate.yaml:1:23: must list at least one address (without one no name can be resolved)`},

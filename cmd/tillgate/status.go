@@ -66,10 +66,16 @@ func writeStatus(p process, socket string, s console.Status, now time.Time) {
 	d.facts(p.stdout,
 		[2]string{"queries", fmt.Sprintf("%d: %d denied, %d from the cache (%d stale), %d waited for the upstream, %d failed, %d without an answer",
 			n.Queries, n.Denied, n.Hits+n.Stale, n.Stale, n.Misses, n.Failed, n.Dropped)},
+		[2]string{"proxy", proxyWords(s.Proxy)},
 		[2]string{"records", recordsWords(s.Journal)},
 		[2]string{"policy", s.Policy.ID + " in force for " + roughly(now.Sub(s.Policy.Since)) + changesWords(s.Policy.Changes)},
 		[2]string{"folders", foldersWords(s.Folders)},
 	)
+}
+
+func proxyWords(c console.ProxyCounts) string {
+	return fmt.Sprintf("%s now; %d let through, %d denied, %d failed; %s up and %s down in tunnels that have ended",
+		plural(c.Tunnels, "tunnel"), c.Allowed, c.Denied, c.Failed, size(c.Up), size(c.Down))
 }
 
 // recordsWords leaves out what is not known yet.
@@ -115,7 +121,7 @@ func roughly(d time.Duration) string {
 }
 
 // size is a number of bytes in the largest unit.
-func size(n int64) string {
+func size[N int64 | uint64](n N) string {
 	units := []string{"bytes", "KiB", "MiB", "GiB", "TiB"}
 	i, f := 0, float64(n)
 	for f >= 1024 && i < len(units)-1 {
