@@ -78,7 +78,7 @@ func (f *frames) Read(p []byte) (int, error) {
 // may stand within a frame by chance, so if one up to there does not decode, it
 // is tried up to the magic number after.
 func (f *frames) next() error {
-	if _, _, rest, err := skippable(f.data); err == nil {
+	if _, rest, ok := skippable(f.data); ok {
 		f.data = rest
 		return nil
 	}
@@ -114,16 +114,16 @@ func nextMagic(b []byte) int {
 	return len(b)
 }
 
-// skippable splits a skippable frame off b.
-func skippable(b []byte) (magic uint32, content, rest []byte, err error) {
-	if len(b) >= 8 {
-		magic = binary.LittleEndian.Uint32(b)
-		size := binary.LittleEndian.Uint32(b[4:])
-		if magic&skippableMask == summaryMagic && uint64(size) <= uint64(len(b)-8) {
-			return magic, b[8 : 8+size], b[8+size:], nil
-		}
+// skippable splits a skippable frame off b, if b begins with one.
+func skippable(b []byte) (content, rest []byte, ok bool) {
+	if len(b) < 8 || binary.LittleEndian.Uint32(b)&skippableMask != summaryMagic {
+		return nil, nil, false
 	}
-	return 0, nil, nil, errors.New("no skippable frame")
+	size := binary.LittleEndian.Uint32(b[4:])
+	if b = b[8:]; uint64(size) > uint64(len(b)) {
+		return nil, nil, false
+	}
+	return b[:size], b[size:], true
 }
 
 func appendSkippable(dst []byte, magic uint32, content []byte) []byte {

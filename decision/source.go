@@ -75,8 +75,8 @@ func openSegment(dir string, number uint64, limit int64) (*source, error) {
 	return s, nil
 }
 
-// peek returns what a segment says of itself before its records: of a plain one
-// that is the header, whose time is no later than the first record.
+// peek returns what a segment says of itself before its records. Of a plain one
+// that is the header alone, whose time is about that of the first record.
 func peek(dir string, number uint64) (summary, error) {
 	f, plain, err := openFile(dir, number)
 	if err != nil {
