@@ -75,6 +75,7 @@ func (a *answer) copy(resp *http.Response) {
 		header.Set("Connection", "close") // the rest of it won't be read
 	}
 	a.w.WriteHeader(resp.StatusCode)
+	a.control.Flush() // the body may take its time
 
 	buf := make([]byte, copyBuffer)
 	for {

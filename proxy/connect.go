@@ -17,8 +17,8 @@ import (
 )
 
 // CONNECT goes through goproxy, of which this file alone knows. Nothing is left of what it
-// would do by itself: it gets no other requests, decideConnect answers for each, and it lets go of
-// the connection before there is a tunnel.
+// would do by itself: it gets no other requests, decideConnect answers for each, and it
+// lets go of the connection before there is a tunnel.
 
 // newConnectHandler makes a goproxy without its constructor, which looks for further
 // proxies in the environment.
@@ -34,8 +34,8 @@ func newConnectHandler(origin *http.Transport) http.Handler {
 	return proxy
 }
 
-// decideConnect decides on a CONNECT, and connects to its host: a client can be told of a failure
-// only as long as there is no tunnel.
+// decideConnect decides on a CONNECT, and connects to its host: a client can be told of a
+// failure only as long as there is no tunnel.
 func decideConnect(target string, ctx *goproxy.ProxyCtx) (*goproxy.ConnectAction, string) {
 	h := ctx.Req.Context().Value(httpConnKey{}).(*httpConn)
 	if page := h.open(ctx.Req); page != nil {
@@ -146,7 +146,7 @@ func (p *Proxy) serveTunnel(ctx context.Context, c *peer, o *opened) {
 func (a *attempt) checkHello(h helloInfo, err error) (policy.Reason, string) {
 	switch e := (*helloError)(nil); {
 	case errors.As(err, &e):
-		return e.Reason, e.Error()
+		return e.Reason, detailOf(e)
 	case h.HasSNI && h.Name != a.name:
 		return policy.SNIMismatch, fmt.Sprintf("SNI is %.300q", h.Name)
 	case !h.HasSNI && !a.sniOptional():

@@ -49,7 +49,7 @@ func (h *httpConn) exchange(w http.ResponseWriter, r *http.Request, a *attempt) 
 	conn, err := h.p.dial(r.Context(), a)
 	if err != nil {
 		h.p.failed(a, err)
-		a.unreached(err).write(w)
+		h.tell(w, a.unreached(err))
 		return
 	}
 	h.p.allow(a)
@@ -75,17 +75,17 @@ func (h *httpConn) exchange(w http.ResponseWriter, r *http.Request, a *attempt) 
 		to.copy(resp)
 	case err == nil: // it switches protocols, for which nobody asked
 		resp.Body.Close()
-		a.failed("http_protocol_error", false).write(w)
+		h.tell(w, a.failed("http_protocol_error", false))
 	case errors.As(to.body.failure(), &fault):
 		h.deny(w, a, policy.Malformed, fault.detail)
 	case to.body.failure() != nil, r.Context().Err() != nil: // the client is gone
 		panic(http.ErrAbortHandler)
 	case isTimeout(err):
-		a.failed("http_response_timeout", true).write(w)
+		h.tell(w, a.failed("http_response_timeout", true))
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
-		a.failed("connection_terminated", false).write(w)
+		h.tell(w, a.failed("connection_terminated", false))
 	default:
-		a.failed("http_protocol_error", false).write(w)
+		h.tell(w, a.failed("http_protocol_error", false))
 	}
 }
 

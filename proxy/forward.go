@@ -18,7 +18,7 @@ func (h *httpConn) forward(w http.ResponseWriter, r *http.Request) {
 		asked.port = asked.on(httpPort)
 	} else {
 		asked = parseAuthority(r.Host)
-		asked.port = asked.on(h.port)
+		asked.port = asked.on(h.standardPort())
 	}
 	a := h.attempt(policy.HTTP, asked)
 	if reason, detail := h.check(r, a, asked); reason != policy.NoReason {

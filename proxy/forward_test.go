@@ -2,18 +2,14 @@ package proxy
 
 import (
 	"bufio"
-	"bytes"
-	"context"
 	"errors"
 	"io"
-	"log"
 	"net"
 	"net/http"
-	"net/netip"
-	"os"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -177,6 +173,7 @@ func TestForwardDenied(t *testing.T) {
 		{"both lengths", "POST http://check.example/ HTTP/1.1\r\nHost: check.example\r\nContent-Length: 5\r\nTransfer-Encoding: chunked" + crlf2 + "0" + crlf2, bad, `deny malformed "check.example":80`},
 		{"a private address", ask("http://inside.example/"), forbidden, `deny private-address "inside.example":80`},
 		{"a body", "POST http://evil.example/ HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 100000" + crlf2 + strings.Repeat("x", 100000), forbidden, `deny not-documented "evil.example":80`},
+		{"more requests", ask("http://evil.example/") + strings.Repeat(okay, 1000), forbidden, `deny not-documented "evil.example":80`},
 		{"a body that stays away", "POST http://evil.example/ HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 5" + crlf2, forbidden, `deny not-documented "evil.example":80`},
 		{"no absolute URL", "GET / HTTP/1.1\r\nHost: check.example" + crlf2, bad, `deny malformed "check.example":80`},
 	} {
@@ -229,6 +226,7 @@ func TestForwardRedirected(t *testing.T) {
 		{"an odd Host", 80, "GET /x HTTP/1.1\r\nHost: check.example/", forbidden, `deny bad-name "check.example/":80`},
 		{"a port that is none", 80, "GET /x HTTP/1.1\r\nHost: check.example:x", bad, `deny malformed "check.example":80`},
 		{"two Hosts", 80, "GET /x HTTP/1.1\r\nHost: check.example\r\nHost: evil.example", bad, `deny malformed "":80`},
+		{"a fault on another port", 8080, "GET /x HTTP/1.1\r\nHost: alt.example\r\nX : y", bad, `deny malformed "alt.example":8080`},
 		{"CONNECT", 80, "CONNECT check.example:443 HTTP/1.1", bad, `deny malformed "check.example":443`},
 		{"the PAC file", 80, "GET /proxy.pac HTTP/1.1\r\nHost: check.example", "204 No Content", `allow documented "check.example":80`},
 		{"a stranger's name for it", 80, "GET /proxy.pac HTTP/1.1\r\nHost: tillgate.internal", forbidden, `deny not-documented "tillgate.internal":80`},
@@ -335,6 +333,7 @@ func TestForwardEarlyAnswer(t *testing.T) {
 		io.WriteString(c, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3"+crlf2+"no\n")
 		io.Copy(io.Discard, c)
 	})
+	s.p.http.idle = time.Hour // which would be a long time to wait for the rest
 	got := s.explicit().ask("POST http://check.example/ HTTP/1.1\r\nHost: check.example\r\nContent-Length: 1000000" + crlf2 + "begin")
 	if got != "HTTP/1.1 413 Request Entity Too Large\r\nConnection: close\r\nContent-Length: 3"+crlf2+"no\n" {
 		t.Errorf("%q", got)
@@ -385,26 +384,72 @@ func TestForwardStill(t *testing.T) {
 	}
 }
 
-// TestForwardServerFirst: an origin that speaks first is not heard before it is asked.
-func TestForwardServerFirst(t *testing.T) {
-	var text bytes.Buffer
-	log.SetOutput(&text)
-	defer log.SetOutput(os.Stderr)
-	spoken := make(chan struct{})
-	s := newStore(t, func(c net.Conn) {
-		io.WriteString(c, "SSH-2.0-x\r\n")
-		close(spoken)
-		io.Copy(io.Discard, c)
-	})
-	dial := s.p.dialTCP
-	s.p.dialTCP = func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
-		c, err := dial(ctx, addr)
-		<-spoken
-		return c, err
+// TestOriginSpeaksFirst: an origin is not heard before it is asked.
+func TestOriginSpeaksFirst(t *testing.T) {
+	for _, then := range []string{"a write", "the end"} {
+		synctest.Test(t, func(t *testing.T) {
+			near, far := net.Pipe()
+			defer far.Close()
+			c := &originConn{Conn: near, side: &httpSide{idle: time.Hour}, asked: make(chan struct{})}
+			go io.WriteString(far, "SSH-2.0-x")
+			heard := make(chan string, 1)
+			go func() {
+				buf := make([]byte, 100)
+				n, _ := c.Read(buf)
+				heard <- string(buf[:n])
+			}()
+			synctest.Wait()
+			if len(heard) > 0 {
+				t.Fatalf("heard %q", <-heard)
+			}
+			want := "SSH-2.0-x"
+			if then == "a write" {
+				go c.Write([]byte("GET"))
+			} else {
+				c.Close()
+				want = ""
+			}
+			if got := <-heard; got != want {
+				t.Errorf("after %s: %q", then, got)
+			}
+			c.Close()
+		})
 	}
-	got := s.explicit().ask("GET http://check.example/ HTTP/1.1\r\nHost: check.example" + crlf2)
-	if status, fault, _ := answerOf(t, got); status != "502 Bad Gateway" || fault != "tillgate; error=http_protocol_error" || text.Len() > 0 {
-		t.Errorf("%s; logged %q", got, &text)
+}
+
+// TestForwardLong: an exchange may last as long as somebody makes progress, also when all
+// of the request has long been read.
+func TestForwardLong(t *testing.T) {
+	const idle = 50 * time.Millisecond
+	next := make(chan bool)
+	defer close(next)
+	s := newStore(t, func(c net.Conn) {
+		r, err := http.ReadRequest(bufio.NewReader(c))
+		if err == nil {
+			_, err = io.Copy(io.Discard, r.Body)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked"+crlf2)
+		for <-next {
+			io.WriteString(c, "1\r\nx\r\n")
+		}
+		io.WriteString(c, "0"+crlf2)
+	})
+	s.p.http.idle = idle
+	v := s.explicit()
+	say(t, v, "POST http://check.example/ HTTP/1.1\r\nHost: check.example\r\nContent-Length: 5"+crlf2+"hello")
+	hear(t, v, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked"+crlf2)
+	for began := time.Now(); time.Since(began) < 4*idle; {
+		next <- true
+		hear(t, v, "1\r\nx\r\n")
+	}
+	next <- false
+	hear(t, v, "0"+crlf2)
+	say(t, v, "GET http://evil.example/ HTTP/1.1\r\nHost: evil.example"+crlf2)
+	if got := v.rest(); !strings.HasPrefix(got, "HTTP/1.1 403 ") {
+		t.Errorf("%q", got)
 	}
 }
 

@@ -36,7 +36,7 @@ type gate struct {
 
 	timedOut bool // the last time that it read
 
-	refused atomic.Bool // a head was; Close waits until the client knows
+	lingers atomic.Bool // Close waits until the client has read why
 }
 
 type gateState uint8
@@ -176,15 +176,14 @@ func (g *gate) headEnd() (end int, detail string) {
 func (g *gate) refuse(f *fault) {
 	g.fault, g.state = f, stateRefused
 	g.buf, g.passed = []byte(refusal), len(refusal)
-	g.refused.Store(true)
 }
 
 // rest is what was read of the connection, but by nobody else.
 func (g *gate) rest() []byte { return g.buf }
 
-// Close ends the connection. After a refusal the client may still be sending.
+// Close ends the connection.
 func (g *gate) Close() error {
-	if c, ok := g.Conn.(*net.TCPConn); ok && g.refused.Load() {
+	if c, ok := g.Conn.(*net.TCPConn); ok && g.lingers.Load() {
 		return linger(c)
 	}
 	return g.Conn.Close()

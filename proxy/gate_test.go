@@ -206,11 +206,11 @@ func TestGateNames(t *testing.T) {
 		{"CONNECT a b:443 HTTP/1.1" + crlf2, `connect "a b":443`},
 		{"CONNECT A.example:443 HTTP/1.1\nx", `connect "a.example":443`},
 		{"CONNECT A.example:443 HTTP/3" + crlf2, `connect "a.example":443`},
-		{"GET http://A.example/ HTTP/1.1\r\n x" + crlf2, `http "a.example":80`},
+		{"GET http://A.example/ HTTP/1.1\r\n x" + crlf2, `http "a.example":0`},
 		{"GET ftp://a.example:21/ HTTP/1.1\r\nHost: b.example" + crlf2, `http "a.example":21`},
 		{"GET / HTTP/1.1\r\nHost: A.example:81\r\nX" + crlf2, `http "a.example":81`},
-		{"GET / HTTP/1.1\r\nHost: a.example\r\nHost: b.example" + crlf2, `http "":80`},
-		{"\x16\x03\x01", `http "":80`},
+		{"GET / HTTP/1.1\r\nHost: a.example\r\nHost: b.example" + crlf2, `http "":0`},
+		{"\x16\x03\x01", `http "":0`},
 	} {
 		_, g, _ := through(strings.NewReader(tt.in))
 		if got := fmt.Sprintf("%v %q:%d", g.fault.plane, g.fault.name, g.fault.port); got != tt.want {

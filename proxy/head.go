@@ -33,7 +33,7 @@ type head struct {
 type fault struct {
 	plane  policy.Plane
 	name   string
-	port   uint16
+	port   uint16        // 0: the standard one
 	reason policy.Reason // none: the name is no host name, and the policy says why
 	detail string
 }
@@ -97,8 +97,6 @@ func (r *headReader) fault(reason policy.Reason, detail string) *fault {
 	f := &fault{plane: policy.HTTP, name: asked.name, port: asked.port, reason: reason, detail: detail}
 	if r.connect {
 		f.plane = policy.Connect
-	} else {
-		f.port = asked.on(httpPort)
 	}
 	return f
 }

@@ -154,7 +154,11 @@ func (h *httpConn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // refuse tells the client of a fault that the gate found.
 func (h *httpConn) refuse(w http.ResponseWriter) {
 	f := h.gate.fault
-	a := h.attempt(f.plane, authority{name: f.name, port: f.port})
+	asked := authority{name: f.name, port: f.port}
+	if f.plane == policy.HTTP {
+		asked.port = asked.on(h.standardPort())
+	}
+	a := h.attempt(f.plane, asked)
 	reason := f.reason
 	if reason == policy.NoReason {
 		reason = policy.BadName
@@ -172,7 +176,21 @@ func (h *httpConn) deny(w http.ResponseWriter, a *attempt, reason policy.Reason,
 		a, h.opening = h.opening, nil
 	}
 	h.p.deny(a, reason, detail)
-	a.denied().write(w)
+	h.tell(w, a.denied())
+}
+
+// tell answers with a page. The client may have sent more than will be read.
+func (h *httpConn) tell(w http.ResponseWriter, p *page) {
+	h.gate.lingers.Store(true)
+	p.write(w)
+}
+
+// standardPort is that of a request that names none.
+func (h *httpConn) standardPort() uint16 {
+	if h.port != 0 {
+		return h.port
+	}
+	return httpPort
 }
 
 // oneListener accepts one connection.

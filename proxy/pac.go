@@ -18,7 +18,7 @@ const boxName = "tillgate.internal"
 // file by which a browser configures itself, under its own name or by that of WPAD.
 func (h *httpConn) serveOwn(w http.ResponseWriter, r *http.Request) {
 	host := parseAuthority(r.Host)
-	host.port = host.on(httpPort)
+	host.port = host.on(h.standardPort())
 	a := h.attempt(policy.HTTP, host)
 	isFile := r.URL.Path == "/proxy.pac" || r.URL.Path == "/wpad.dat"
 	switch {

@@ -57,6 +57,8 @@ type store struct {
 	t *testing.T
 	p *Proxy
 
+	ctx    context.Context // in which clients are served
+	stop   context.CancelFunc
 	origin net.Listener // every name's address leads here
 	dials  atomic.Int32
 	set    atomic.Pointer[policy.Set]
@@ -74,6 +76,7 @@ var (
 func newStore(t *testing.T, origin func(net.Conn)) *store {
 	t.Helper()
 	s := &store{t: t}
+	s.ctx, s.stop = context.WithCancel(t.Context())
 	s.enforce(storePolicy)
 	s.p = New(Config{
 		ConnectTimeout: 5 * time.Second, HelloTimeout: 5 * time.Second, IdleTimeout: time.Minute,
@@ -183,7 +186,7 @@ func (s *store) visit(client netip.Addr, serve func(context.Context, *peer)) *vi
 	v := &visitor{TCPConn: far, t: s.t, done: make(chan struct{})}
 	go func() {
 		defer close(v.done)
-		serve(s.t.Context(), &peer{
+		serve(s.ctx, &peer{
 			TCPConn: near, client: client, began: time.Now(),
 			local: netip.MustParseAddrPort("10.20.1.1:3128"),
 		})
