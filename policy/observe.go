@@ -47,7 +47,7 @@ func (o Observation) left(now time.Time) time.Duration {
 
 // Ended says that the observation has ended, and why, for a record.
 func (o Observation) Ended(why string) string {
-	return fmt.Sprintf("class %s is no longer observed (%s), after %v: %s", o.Class, o.Reason, time.Since(o.from).Round(time.Second), why)
+	return fmt.Sprintf("observing class %s (%s) has ended after %v: %s", o.Class, o.Reason, time.Since(o.from).Round(time.Second), why)
 }
 
 // begun says that the observation has begun, for a record.

@@ -124,7 +124,7 @@ func TestObserveForAWhile(t *testing.T) {
 			s.expect(s.told()[before:])
 			time.Sleep(1 + 2*defaultQuiet)
 			synctest.Wait()
-			s.expect(s.told()[before:], "observe: pos by until: class pos is no longer observed (less), after 1h0m0s: its time is over")
+			s.expect(s.told()[before:], "observe: pos by until: observing class pos (less) has ended after 1h0m0s: its time is over")
 			s.expect(s.observing())
 			if got := verdictOf(s.Set(), "10.20.0.7", ""); got != Deny {
 				t.Errorf("afterwards: %v", got)
@@ -144,7 +144,7 @@ func TestObserveEndsEarly(t *testing.T) {
 			s.expect([]string{s.ask("pos", time.Hour, "a test")}, "")
 			time.Sleep(10 * time.Minute)
 			s.expect([]string{s.ask("pos", 0, "")}, "")
-			s.expect(s.told()[1:], "observe: pos by root: class pos is no longer observed (a test), after 10m0s: ended early")
+			s.expect(s.told()[1:], "observe: pos by root: observing class pos (a test) has ended after 10m0s: ended early")
 			if got := verdictOf(s.Set(), "10.20.0.7", ""); got != Deny {
 				t.Errorf("afterwards: %v", got)
 			}
@@ -169,7 +169,7 @@ func TestObserveOverEdits(t *testing.T) {
 			if len(got) != 2 || !strings.HasPrefix(got[0], "file: class removed: pos; class added: tills") {
 				t.Fatalf("%q", got)
 			}
-			s.expect(got[1:], "observe: pos by file: class pos is no longer observed (a test), after 0s: the policy has no such class any more")
+			s.expect(got[1:], "observe: pos by file: observing class pos (a test) has ended after 0s: the policy has no such class any more")
 			s.expect(s.observing())
 			if got := verdictOf(s.Set(), "10.20.0.7", ""); got != Deny {
 				t.Errorf("a class of another name: %v", got)

@@ -83,7 +83,7 @@ func observeFor(length, reason string, end bool) (time.Duration, error) {
 
 func writeObservation(p process, o console.Observation, d time.Duration) {
 	if d == 0 {
-		fmt.Fprintf(p.stdout, "class %s is no longer observed\n", printable(o.Class))
+		fmt.Fprintf(p.stdout, "observing class %s has ended\n", printable(o.Class))
 		return
 	}
 	fmt.Fprintf(p.stdout, "class %s is observed until %s; what is let through shows in tillgate log -f --denied --class %s\n",
