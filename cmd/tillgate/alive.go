@@ -41,7 +41,7 @@ func (a *appliance) alive(ctx context.Context) error {
 		for _, addr := range l.addrs {
 			addr, ok := reachable(addr, local)
 			if !ok {
-				continue // the address has gone from the machine: no fault of the listener
+				continue // the machine has no such address any more: no fault of the listener
 			}
 			if l.name != "dns" {
 				if err := a.call(ctx, addr); err != nil {
@@ -92,23 +92,29 @@ func (a *appliance) call(ctx context.Context, addr netip.AddrPort) error {
 	return err
 }
 
-// reachable is where a listener can be asked from the machine itself.
+// reachable is where a listener can be asked from the machine itself, if anywhere: one
+// for all addresses at the loopback's, or another of the machine's. A family that is
+// turned off by sysctl can be bound to, but has no address, not even the loopback's.
 func reachable(addr netip.AddrPort, local []net.Addr) (netip.AddrPort, bool) {
-	if a := addr.Addr(); a.IsUnspecified() {
-		loopback := netip.IPv6Loopback()
-		if a.Is4() {
-			loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-		}
-		return netip.AddrPortFrom(loopback, addr.Port()), true
-	}
-	if addr.Addr().IsLoopback() {
+	wanted := addr.Addr()
+	if wanted.Is4() && wanted.IsLoopback() {
 		return addr, true // all of 127.0.0.0/8, which no interface lists
 	}
+	var found netip.Addr
 	for _, l := range local {
 		p, err := netip.ParsePrefix(l.String())
-		if err == nil && p.Addr() == addr.Addr().WithZone("") {
+		if err != nil {
+			continue
+		}
+		switch a := p.Addr(); {
+		case a == wanted.WithZone(""):
 			return addr, true
+		case !wanted.IsUnspecified(), a.Is4() != wanted.Is4():
+		case a.IsLoopback():
+			return netip.AddrPortFrom(a, addr.Port()), true
+		case !found.IsValid() && !a.IsLinkLocalUnicast(): // whose zone is not told
+			found = a
 		}
 	}
-	return addr, false
+	return netip.AddrPortFrom(found, addr.Port()), found.IsValid()
 }
