@@ -69,7 +69,7 @@ func parseSettings(data []byte) (settings, strictyaml.Problems) {
 		s.section("journal",
 			key("sync", strictyaml.Duration(&s.Journal.Sync, 100*time.Millisecond, time.Minute)),
 			key("keep", strictyaml.Duration(&s.Journal.Keep, day, 3650*day)),
-			key("max_size", strictyaml.Size(&s.Journal.MaxSize, 16<<20, 1<<40)),
+			key("max_size", strictyaml.Size(&s.Journal.MaxSize, 64<<20, 1<<40)),
 			key("repeat_window", strictyaml.Duration(&s.Journal.RepeatWindow, time.Second, time.Hour)),
 		),
 	))

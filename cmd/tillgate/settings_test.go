@@ -102,7 +102,7 @@ cache: {entries: 4, stale: 5h, warm: 0}
 time: {servers: [Time.Example, 192.0.2.7], quorum: 5, max_error: 6ms, rate: 7, burst: 8}
 proxy: {connect_timeout: 9s, hello_timeout: 10s, idle_timeout: 11h, tunnels: 12, tunnels_per_client: 13}
 firewall: {interfaces: {pos: [eth0.20, wlan0], pc: []}, admin: [10.20.9.0/24]}
-journal: {sync: 14s, keep: 15d, max_size: 16MiB, repeat_window: 17s}
+journal: {sync: 14s, keep: 15d, max_size: 64MiB, repeat_window: 17s}
 `))
 	if err := problems.Err(); err != nil {
 		t.Fatal(err)
@@ -127,7 +127,7 @@ journal: {sync: 14s, keep: 15d, max_size: 16MiB, repeat_window: 17s}
 			Interfaces: map[string][]string{"pos": {"eth0.20", "wlan0"}, "pc": {}},
 			Admin:      []netip.Prefix{netip.MustParsePrefix("10.20.9.0/24")},
 		},
-		Journal: journalSettings{Sync: 14 * time.Second, Keep: 15 * day, MaxSize: 16 << 20, RepeatWindow: 17 * time.Second},
+		Journal: journalSettings{Sync: 14 * time.Second, Keep: 15 * day, MaxSize: 64 << 20, RepeatWindow: 17 * time.Second},
 		given: strings.Fields(`listen.dns listen.proxy listen.intercept listen.ntp listen.console
 			upstream.url upstream.addresses upstream.timeout dns.rate dns.burst cache.entries cache.stale cache.warm
 			time.servers time.quorum time.max_error time.rate time.burst proxy.connect_timeout proxy.hello_timeout
@@ -169,6 +169,7 @@ tillgate.yaml: listen.ntp overlaps with listen.dns: "10.20.0.1:53" (give one of 
 		{`firewall: {interfaces: {pos: [eth0], pc: [eth0]}}`, `tillgate.yaml:1:43: an interface that class pos has already: "eth0"`},
 		{`firewall: {interfaces: {pos: ["eth 0"]}}`, `tillgate.yaml:1:31: not the name of an interface: "eth 0" (ip link lists them)`},
 		{`journal: {max_size: 2GB}`, `tillgate.yaml:1:21: must be a size: "2GB" (written 512MiB or 2GiB)`},
+		{`journal: {max_size: 63MiB}`, `tillgate.yaml:1:21: must be from 64MiB to 1TiB: "63MiB"`}, // the journal would not open
 		{`journal: {sync: }`, `tillgate.yaml:1:17: no value (give one, or remove the key)`},
 		{"dns: {rate: many}\ncache: {stale: long}", "tillgate.yaml:1:13: must be a whole number: \"many\"\n" +
 			"tillgate.yaml:2:16: must be a duration: \"long\" (written 1800ms, 10s, 5m, 6h or 400d)"},
