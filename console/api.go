@@ -110,6 +110,7 @@ func (a *API) log(w http.ResponseWriter, r *http.Request) {
 	default:
 		if r.Context().Err() == nil {
 			a.cfg.Log.Warn("a log was cut off", "err", err)
+			out.damage(err)
 		}
 		out.flush()
 		panic(http.ErrAbortHandler) // so that the stream does not look complete

@@ -20,7 +20,8 @@ type sink interface {
 	record(*decision.Record) error
 	// damage is told of a place that cannot be read.
 	damage(error) error
-	// flush is called when there may be nothing more for a while.
+	// flush is called when there may be nothing more for a while, which is so before
+	// the first record too: it may be far to find.
 	flush() error
 }
 
@@ -33,6 +34,9 @@ type sink interface {
 // follower that is too slow for its queue catches up from the disk.
 func read(ctx, stopping context.Context, j Journal, q LogQuery, to sink) error {
 	if !q.Follow {
+		if err := to.flush(); err != nil {
+			return err
+		}
 		_, err := history(ctx, j, q.Query, to)
 		return err
 	}
@@ -50,6 +54,9 @@ func read(ctx, stopping context.Context, j Journal, q LogQuery, to sink) error {
 
 	given := q.After
 	if past {
+		if err := to.flush(); err != nil {
+			return err
+		}
 		last, err := history(ctx, j, q.Query, to)
 		if err != nil {
 			return err

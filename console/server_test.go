@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -167,8 +168,8 @@ func TestLogErrors(t *testing.T) {
 		errs []error
 		want []string
 	}{
-		"at once":       {[]error{broken}, []string{"error: the box refused: the disk is gone"}},
-		"in the middle": {[]error{nil, broken}, []string{"record", "error: the log broke off: unexpected EOF"}},
+		"at once":       {[]error{broken}, []string{"damage: the disk is gone", "error: the log broke off: unexpected EOF"}},
+		"in the middle": {[]error{nil, broken}, []string{"record", "damage: the disk is gone", "error: the log broke off: unexpected EOF"}},
 		"damage":        {[]error{nil, damage, nil}, []string{"record", "damage: journal segment 00000001.jsonl, line 7: torn", "record"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -188,6 +189,38 @@ func TestLogErrors(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// unread is a journal that is not searched before a condition holds.
+type unread struct {
+	*decision.Journal
+	search func()
+}
+
+func (u unread) Read(decision.Query) iter.Seq2[decision.Record, error] {
+	return func(func(decision.Record, error) bool) { u.search() }
+}
+
+// The first match may be far to find: a client must not wait for it to know that it
+// is served, or it would give up.
+func TestLogBeginsBeforeItIsFound(t *testing.T) {
+	for _, target := range []string{"/v1/log?name=rare.example", "/v1/log?follow=1&since=2026-01-01T00:00:00Z"} {
+		w := httptest.NewRecorder()
+		stopping, stop := context.WithCancel(t.Context())
+		searched := false
+		journal := unread{openJournal(t), func() {
+			searched = true
+			if !w.Flushed || w.Header().Get("Content-Type") != "application/x-ndjson" {
+				t.Errorf("%s: no header was sent before the search", target)
+			}
+			stop()
+		}}
+		NewAPI(stopping, Config{Journal: journal}).ServeHTTP(w, httptest.NewRequest("GET", target, nil))
+		if !searched || w.Code != http.StatusOK {
+			t.Errorf("%s: searched: %v, status %d", target, searched, w.Code)
+		}
+		stop()
 	}
 }
 
