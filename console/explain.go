@@ -101,6 +101,9 @@ func Explain(set *policy.Set, q Question, now time.Time) Explanation {
 		Rule:      describeMatch(d.Rule),
 		Policy:    set.ID(),
 	}
+	if found.Special != "" {
+		e.Text = "answered by the box itself: special-use name, " + found.Special
+	}
 	if d.Class != nil {
 		e.Class, e.Mode = d.Class.Name, d.Class.Mode.String()
 	} else if q.Interface == "" {

@@ -68,6 +68,17 @@ func TestExplain(t *testing.T) {
 			Explanation{Client: till, Class: "pos", Mode: "enforce", Plane: "connect", Name: "pay.acme.example", Port: 443, Proto: "tcp",
 				Verdict: "allow", Reason: "documented", Text: "in the provider's document", Rule: &pay, Ports: []string{"tcp/443"}},
 		},
+		"the box": {
+			Question{Client: till, Name: "tillgate.internal"},
+			Explanation{Client: till, Class: "pos", Mode: "enforce", Plane: "dns", Name: "tillgate.internal",
+				Verdict: "allow", Reason: "local-service",
+				Text: "answered by the box itself: special-use name, ICANN board resolution 2024.07.29.06"},
+		},
+		"special-use, observed": {
+			Question{Client: pc, Name: "Nas.local."},
+			Explanation{Client: pc, Class: "pc", Mode: "observe", Plane: "dns", Name: "nas.local",
+				Verdict: "deny", Reason: "not-documented", Text: "answered by the box itself: special-use name, RFC 6762"},
+		},
 		"another class": {
 			Question{Client: till, Name: "office.acme.example"},
 			Explanation{Client: till, Class: "pos", Mode: "enforce", Plane: "dns", Name: "office.acme.example",

@@ -182,6 +182,18 @@ func TestPolicyProblems(t *testing.T) {
 			`policy.yaml:22:12: not a host name: "-a.example"`,
 			`policy.yaml:23:12: not a host name: "a..example"`,
 		}},
+		{"special-use names", withDestination(`
+    {host: printer.local, ports: [tcp/443]},
+    {host: "*.Nas.Home.arpa", ports: [tcp/443]},
+    {host: "s-*.test", ports: [tcp/443]},
+    {host: tillgate.internal, ports: [tcp/443]},
+    {host: other.internal, ports: [tcp/443]},
+    {host: local.example, ports: [tcp/443]}`) + "deny: [{host: tracker.local}]\n", nil, []string{
+			`policy.yaml:7:12: a name that the box answers by itself: "printer.local" (local is kept for a special use (RFC 6762): write another name of the host, or its address as network)`,
+			`policy.yaml:8:12: a name that the box answers by itself: "*.Nas.Home.arpa" (home.arpa is kept for a special use (RFC 8375): write another name of the host, or its address as network)`,
+			`policy.yaml:9:12: a name that the box answers by itself: "s-*.test" (test is kept for a special use (RFC 6761): write another name of the host, or its address as network)`,
+			`policy.yaml:10:12: a name that the box answers by itself: "tillgate.internal" (tillgate.internal is kept for a special use (ICANN board resolution 2024.07.29.06): write another name of the host, or its address as network)`,
+		}},
 		{"ports", withDestination(`
     {host: a.example, ports: [443, 443/tcp, tcp/0, tcp/65536, udp/53, icmp/1, tpc/443, tcp/https, tcp/443, tcp/443]},
     {host: b.example, ports: []},

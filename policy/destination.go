@@ -36,7 +36,7 @@ func readDestination(r *Rule, seen map[string]bool) strictyaml.Reader {
 		var host, network, hostOnly bool
 		strictyaml.Map(
 			strictyaml.Optional("host", note(&host, func(v strictyaml.Node) {
-				strictyaml.Value(&r.Host, HostPattern)(v)
+				strictyaml.Value(&r.Host, parseRuleHost)(v)
 				unique(v, seen, r.Host, allPorts)
 			})),
 			strictyaml.Optional("network", note(&network, func(v strictyaml.Node) {
@@ -60,6 +60,19 @@ func readDestination(r *Rule, seen map[string]bool) strictyaml.Reader {
 			n.Problem("", "private and sni are for a host", "remove them")
 		}
 	}
+}
+
+// parseRuleHost parses the host of a rule that allows: one whose name can be looked up.
+func parseRuleHost(text string) (string, error) {
+	host, err := HostPattern(text)
+	if err != nil {
+		return "", err
+	}
+	if zone, source, ok := SpecialUse(parseHost(host).name); ok {
+		return "", strictyaml.Problem{Message: "a name that the box answers by itself",
+			Hint: zone + " is kept for a special use (" + source + "): write another name of the host, or its address as network"}
+	}
+	return host, nil
 }
 
 const allPorts = "one entry holds all its ports"

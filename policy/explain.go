@@ -33,6 +33,7 @@ func (s *Set) Suggest(name string) (Suggestion, bool) {
 // An Explanation is a decision with what a person wants to know beside it.
 type Explanation struct {
 	Decision   Decision
+	Special    string      // the source, where the box answers for the name by itself: see [SpecialUse]
 	Ports      []Port      // on which the class may reach the name
 	Others     []*Class    // classes that would be allowed what was asked
 	Nearest    []*Rule     // rules of the class with hosts most like the name, at most 5; none when it is allowed
@@ -42,9 +43,15 @@ type Explanation struct {
 // maxNearest is how many rules an explanation shows.
 const maxNearest = 5
 
-// Explain decides, and looks around. It takes time in proportion to the rules.
+// Explain decides, for DNS also as the box does without asking the policy, and looks around. It takes time in proportion to the rules.
 func (s *Set) Explain(r Request) Explanation {
 	e := Explanation{Decision: s.Decide(r)}
+	if d := &e.Decision; r.Plane == DNS && d.Class != nil && d.Reason != BadName {
+		if zone, source, ok := SpecialUse(r.Name); ok {
+			*d, e.Special = decideSpecial(d.Class, r.Name, zone), source
+			return e
+		}
+	}
 	if g, ok := s.Suggest(r.Name); ok {
 		e.Suggestion = &g
 	}

@@ -3,7 +3,6 @@ package resolver
 import (
 	"net"
 	"net/netip"
-	"strings"
 
 	"github.com/miekg/dns"
 
@@ -14,37 +13,28 @@ import (
 // use (ICANN board resolution 2024.07.29.06).
 const boxName = "tillgate.internal"
 
-// specialNames are answered here, whatever the policy says: asked of the Internet
-// they would leak, or lead around the box.
-var specialNames = map[string]struct {
-	answer func(r *Resolver, q *query, apex bool) (*dns.Msg, outcome)
-	source string
-}{
-	boxName:         {(*Resolver).ownAddress, ""},
-	"localhost":     {(*Resolver).loopback, ""},
-	"resolver.arpa": {(*Resolver).nothing, "RFC 9462 §6.4"}, // no designated resolvers: clients would upgrade past us
-	"home.arpa":     {(*Resolver).emptyZone, "RFC 8375"},
-	"local":         {(*Resolver).emptyZone, "RFC 6762"},
-	"onion":         {(*Resolver).emptyZone, "RFC 7686"},
-	"alt":           {(*Resolver).emptyZone, "RFC 9476"},
-	"invalid":       {(*Resolver).emptyZone, "RFC 6761"},
-	"test":          {(*Resolver).emptyZone, "RFC 6761"},
-}
-
-// special answers q if its name is a special-use one or below one.
+// special answers q if its name is a special-use one or below one, whatever the policy
+// says. What is answered here and in what way, policy.Set.Explain must know too.
 func (r *Resolver) special(q *query) (*dns.Msg, outcome, bool) {
-	for n := q.name; n != ""; {
-		if s, ok := specialNames[n]; ok {
-			m, o := s.answer(r, q, n == q.name)
-			if o.verdict == policy.Deny {
-				r.stats.denied.Add(1)
-				o.detail = "special-use name, " + s.source
-			}
-			return m, o, true
-		}
-		_, n, _ = strings.Cut(n, ".")
+	zone, source, ok := policy.SpecialUse(q.name)
+	if !ok {
+		return nil, outcome{}, false
 	}
-	return nil, outcome{}, false
+	answer := r.emptyZone
+	switch zone {
+	case boxName:
+		answer = r.ownAddress
+	case "localhost":
+		answer = r.loopback
+	case "resolver.arpa":
+		answer = r.nothing // no designated resolvers: clients would upgrade past us
+	}
+	m, o := answer(q, zone == q.name)
+	if o.verdict == policy.Deny {
+		r.stats.denied.Add(1)
+		o.detail = "special-use name, " + source
+	}
+	return m, o, true
 }
 
 // emptyZone is a zone with nothing in it: NODATA at its top, NXDOMAIN below.
