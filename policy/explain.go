@@ -43,7 +43,8 @@ type Explanation struct {
 // maxNearest is how many rules an explanation shows.
 const maxNearest = 5
 
-// Explain decides, for DNS also as the box does without asking the policy, and looks around. It takes time in proportion to the rules.
+// Explain decides, and looks around. For DNS it knows what the box answers without
+// asking the policy, too. It takes time in proportion to the rules.
 func (s *Set) Explain(r Request) Explanation {
 	e := Explanation{Decision: s.Decide(r)}
 	if d := &e.Decision; r.Plane == DNS && d.Class != nil && d.Reason != BadName {
