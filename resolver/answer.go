@@ -19,10 +19,14 @@ func (r *Resolver) serve(q *query) {
 	set := r.deps.Policy()
 	q.class = set.Class(q.client, r.ifaces.Name(q.ifindex))
 	switch {
+	case q.class == nil && policy.CheckAddr(q.client) == nil: // the Internet hears nothing
+		r.drop(q, policy.UnknownClient)
+		return
 	case q.fault == ignored:
 		r.drop(q, policy.Malformed)
 		return
-	case !r.rate.take(q.client, q.at):
+	case q.class != nil && !r.rate.take(q.client, q.at),
+		q.class == nil && !r.strangers.take(netip.Addr{}, q.at):
 		r.drop(q, policy.RateLimited)
 		return
 	case q.class == nil:
@@ -37,7 +41,7 @@ func (r *Resolver) serve(q *query) {
 	name, ok := policy.WireName(question.Name)
 	q.name, q.qtype = name, question.Qtype
 	if !ok {
-		q.name = question.Name
+		q.name = canonical(question.Name)
 		q.decision = policy.Decision{Reason: policy.BadName, Class: q.class}
 	} else if m, o, ok := r.special(q); ok {
 		r.finish(q, m, o)
@@ -67,7 +71,7 @@ func (r *Resolver) serve(q *query) {
 
 // resolve answers an allowed name from the cache, or when the upstream has answered.
 func (r *Resolver) resolve(q *query) {
-	r.find(key{q.name, q.qtype}, q.at, func(got cached) {
+	r.find(key{q.name, q.qtype}, q.client, q.at, func(got cached) {
 		if got.answer != nil {
 			r.give(q, got)
 		} else {
@@ -95,7 +99,7 @@ func (r *Resolver) give(q *query, got cached) {
 	r.given.add(q.client, q.name, addrs, q.at)
 	m := q.reply(a.rcode)
 	a.write(m, addrs, got.ttl)
-	if len(addrs) == 0 && q.qtype != dns.TypeCNAME && a.soa == nil {
+	if len(addrs) == 0 && a.soa == nil && !(q.qtype == dns.TypeCNAME && len(a.cname) > 0) {
 		m.Ns = []dns.RR{q.soa(got.ttl)}
 	}
 	o := outcome{verdict: q.decision.Verdict, reason: q.decision.Reason, answers: addrs, cname: a.cname}
@@ -145,18 +149,11 @@ func (r *Resolver) fail(q *query, cause error) {
 	r.finish(q, q.failure(code, cause.Error()), o)
 }
 
-// stranger answers a client of no class: one inside gets told, the Internet
-// hears nothing.
+// stranger tells a client of no class, which is in the store's own networks, that it is
+// one.
 func (r *Resolver) stranger(q *query) {
-	if policy.CheckAddr(q.client) == nil {
-		r.drop(q, policy.UnknownClient)
-		return
-	}
 	if len(q.req.Question) == 1 {
-		q.name, q.qtype = q.req.Question[0].Name, q.req.Question[0].Qtype
-		if name, ok := policy.WireName(q.name); ok {
-			q.name = name
-		}
+		q.name, q.qtype = canonical(q.req.Question[0].Name), q.req.Question[0].Qtype
 	}
 	m := q.reply(dns.RcodeRefused)
 	explain(m, dns.ExtendedErrorCodeProhibited, policy.UnknownClient.String()+": "+policy.UnknownClient.Text())

@@ -105,6 +105,7 @@ func newBench(t testing.TB, change ...func(*Config)) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.strangers = newLimiter(0, 0) // but for the test of it
 	b.ask = func(_ context.Context, name string, qtype uint16) (*dns.Msg, error) {
 		b.asked = append(b.asked, key{name, qtype})
 		return b.up(name, qtype)
@@ -242,6 +243,7 @@ func TestVerdicts(t *testing.T) {
 		{till, known, dns.TypeSVCB, "NOERROR" + soa(known+".") + " opt", policy.Allow, policy.QtypeSuppressed},
 		{till, known, dns.TypeTXT, "NOERROR" + soa(known+".") + " opt", policy.Allow, policy.QtypeSuppressed},
 		{till, known, dns.TypeDNSKEY, "NOERROR" + soa(known+".") + " opt", policy.Allow, policy.QtypeSuppressed},
+		{till, known, dns.TypeCNAME, "NOERROR" + soa(known+".") + " opt", policy.Allow, policy.Documented},
 		{till, known, dns.TypeANY, "NOERROR" + soa(known+".") + " opt", policy.Allow, policy.QtypeSuppressed},
 
 		// Special-use names.
@@ -284,7 +286,7 @@ func TestVerdicts(t *testing.T) {
 		if rec.Name != "" && tt.reason != policy.BadName && rec.Name != strings.TrimSuffix(tt.name, ".") {
 			t.Errorf("%s %s: recorded as %q", tt.client, tt.name, rec.Name)
 		}
-		if asked := len(b.asked) > 0; asked != (m != nil && len(m.Answer) > 0 && tt.reason != policy.LocalService) {
+		if asked := len(b.asked) > 0; asked != (m != nil && (len(m.Answer) > 0 || tt.qtype == dns.TypeCNAME) && tt.reason != policy.LocalService) {
 			t.Errorf("%s %s: asked upstream: %v", tt.client, tt.name, asked)
 		}
 	}
@@ -369,6 +371,56 @@ func TestForm(t *testing.T) {
 		if len(b.records.all) != 1 || b.records.last().Reason != policy.Malformed {
 			t.Errorf("%s: records %+v", tt.name, b.records.all)
 		}
+	}
+}
+
+// TestBrokenOptions: a query that can't be unpacked still gets its question and an OPT back.
+func TestBrokenOptions(t *testing.T) {
+	b := newBench(t)
+	wire, err := queryFor(known, dns.TypeA, func(m *dns.Msg) {
+		m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: 1, SourceNetmask: 24, Address: []byte{10, 0, 0, 0}}}
+	}).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wire[len(wire)-5] = 33 // the prefix's length
+	m := b.exchange(till, policy.UDP, wire)
+	if got := gist(m); got != "FORMERR opt" || len(m.Question) != 1 || m.Question[0].Name != known+"." {
+		t.Errorf("%s, question %v", got, m.Question)
+	}
+	wire, _ = queryFor(known, dns.TypeA, func(m *dns.Msg) { m.Extra = nil }).Pack()
+	wire[11] = 1 // ARCOUNT
+	if got := gist(b.exchange(till, policy.UDP, wire)); got != "FORMERR" {
+		t.Errorf("an additional record that is not there: %s", got)
+	}
+}
+
+// TestExplanationsFit: what an upstream's error says never makes a reply too long.
+func TestExplanationsFit(t *testing.T) {
+	b := newBench(t)
+	b.up = func(string, uint16) (*dns.Msg, error) { return nil, errors.New(strings.Repeat("€", 200)) }
+	m := b.query(till, queryFor(known, dns.TypeA, func(m *dns.Msg) { m.IsEdns0().SetUDPSize(512) }))
+	wire, _ := m.Pack()
+	if got := gist(m); got != "SERVFAIL opt ede23" || len(wire) > 512 {
+		t.Errorf("%s, %d bytes", got, len(wire))
+	}
+}
+
+// TestQueriesKeepLittle: whatever a client puts into a query, what waits for the upstream
+// is its question and that it has an OPT.
+func TestQueriesKeepLittle(t *testing.T) {
+	wire, err := queryFor(known, dns.TypeA, func(m *dns.Msg) {
+		for range 300 {
+			m.Extra = append(m.Extra, &dns.A{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeA, Class: dns.ClassINET}})
+		}
+		m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_PADDING{Padding: make([]byte, 100)}}
+	}).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, f := parse(wire)
+	if f != sound || len(m.Question) != 1 || len(m.Extra) != 1 || len(m.IsEdns0().Option) != 0 {
+		t.Errorf("fault %d, kept %v", f, m)
 	}
 }
 
@@ -540,5 +592,24 @@ func TestRate(t *testing.T) {
 	b.now = b.now.Add(100 * time.Millisecond)
 	if got := ask(till); !strings.HasPrefix(got, "NXDOMAIN") {
 		t.Errorf("a tenth of a second later: %s", got)
+	}
+
+	// Strangers, however many, are told a few times, and take nothing from the clients.
+	b.strangers = newLimiter(strangerRate, strangerBurst)
+	told := 0
+	for i := range 2 * maxBuckets {
+		if ask(netip.AddrFrom4([4]byte{172, 16, byte(i >> 8), byte(i)}).String()) != "silence" {
+			told++
+		}
+		ask(netip.AddrFrom4([4]byte{45, 16, byte(i >> 8), byte(i)}).String())
+	}
+	if told != strangerBurst {
+		t.Errorf("%d strangers were told", told)
+	}
+	if n := len(b.rate.buckets); n > 3 {
+		t.Errorf("strangers have %d buckets", n)
+	}
+	if got := ask("10.0.0.7"); !strings.HasPrefix(got, "NXDOMAIN") {
+		t.Errorf("a client after the strangers: %s", got)
 	}
 }

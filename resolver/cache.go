@@ -3,6 +3,8 @@ package resolver
 import (
 	"sync"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 // key is what an answer is kept by. The policy is asked before the cache, and
@@ -98,6 +100,25 @@ func (c *cache) second(it *item, now time.Time) cached {
 	return cached{state: failing, cause: it.failed}
 }
 
+// without returns what the cache has for k when the upstream can't be asked, for a reason
+// that is no failure of the name's.
+func (c *cache) without(k key, cause error, now time.Time) cached {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	it := item{failed: cause}
+	if kept := c.items[k]; kept != nil {
+		it.answer, it.expires = kept.answer, kept.expires
+	}
+	return c.second(&it, now)
+}
+
+// forget drops a key.
+func (c *cache) forget(k key) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.items, k)
+}
+
 // seconds rounds up: an answer's last second is not zero.
 func seconds(d time.Duration) uint32 { return uint32((d + time.Second - 1) / time.Second) }
 
@@ -162,7 +183,7 @@ func (c *cache) due(now time.Time, warm time.Duration, max int) []key {
 		if len(keys) == max {
 			break
 		}
-		if now.Sub(it.asked) >= warm || it.answer == nil {
+		if now.Sub(it.asked) >= warm || it.answer == nil || !it.restored && !it.answer.lasting() {
 			continue
 		}
 		lead := min(time.Duration(it.answer.ttl)*time.Second/10, warmLead)
@@ -172,6 +193,14 @@ func (c *cache) due(now time.Time, warm time.Duration, max int) []key {
 	}
 	return keys
 }
+
+// minWarmTTL is the least TTL of an answer that is kept fresh, in seconds: one that its
+// owner wants asked for all the time is asked for when somebody wants it.
+const minWarmTTL = 30
+
+// lasting reports whether an answer is worth being kept fresh. A name that does not exist is
+// not: whoever makes up names would have them all asked for, for a day.
+func (a *answer) lasting() bool { return a.ttl >= minWarmTTL && a.rcode == dns.RcodeSuccess }
 
 // warmLead is the longest time before its end that an answer is fetched again.
 const warmLead = 30 * time.Second

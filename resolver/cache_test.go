@@ -38,7 +38,9 @@ func TestDue(t *testing.T) {
 	put("ends-later", 3000, start)
 	put("not-in-use", 100, start.Add(-warm))
 	c.fail(key{"never-had-one", dns.TypeA}, errors.New("x"), start)
-	put("failing", 10, start)
+	put("failing", 80, start)
+	put("of-a-moment", minWarmTTL-1, start)
+	c.put(key{"no-such-name", dns.TypeA}, &answer{ttl: 100, rcode: dns.RcodeNameError}, start)
 	c.fail(key{"failing", dns.TypeA}, errors.New("x"), start.Add(88*time.Second))
 
 	for _, tt := range []struct {
@@ -74,7 +76,7 @@ func TestCacheFile(t *testing.T) {
 	c.put(key{"a.example", dns.TypeA}, &answer{ttl: 60, cname: []string{"b.example"}, addrs: addrs("192.0.9.1")}, start)
 	c.put(key{"old.example", dns.TypeA}, &answer{ttl: 60, addrs: addrs("192.0.9.2")}, start.Add(-5*time.Hour))
 	c.put(key{"none.example", dns.TypeA}, &answer{ttl: 60, rcode: dns.RcodeNameError}, start)
-	data, err := c.encode(start, start)
+	data, err := c.encode(start, start, maxCacheFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,10 +141,31 @@ func TestCacheFile(t *testing.T) {
 	}
 }
 
+// TestCacheFileIsBounded: of a cache that is larger than the file may be, the names asked for
+// last are kept.
+func TestCacheFileIsBounded(t *testing.T) {
+	c := newCache(1000, time.Hour)
+	for i := range 1000 {
+		c.put(key{fmt.Sprintf("n%d.example", i), dns.TypeA}, &answer{ttl: 60, addrs: addrs("192.0.9.1")}, start.Add(time.Duration(i)*time.Millisecond))
+	}
+	const most = 20000
+	data, err := c.encode(start.Add(time.Second), start.Add(time.Second), most)
+	if err != nil || len(data) > most {
+		t.Fatalf("%d bytes, %v", len(data), err)
+	}
+	back := newCache(1000, time.Hour)
+	if err := back.decode(data, start, start); err != nil {
+		t.Fatal(err)
+	}
+	if n := back.len(); n < 50 || back.items[key{"n999.example", dns.TypeA}] == nil || back.items[key{"n0.example", dns.TypeA}] != nil {
+		t.Errorf("%d names are kept, not the last ones", n)
+	}
+}
+
 func FuzzCacheFile(f *testing.F) {
 	c := newCache(10, time.Hour)
 	c.put(key{"a.example", dns.TypeA}, &answer{ttl: 60, cname: []string{"b"}, addrs: addrs("192.0.9.1")}, start)
-	seed, _ := c.encode(start, start)
+	seed, _ := c.encode(start, start, maxCacheFile)
 	f.Add(seed)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c := newCache(10, time.Hour)

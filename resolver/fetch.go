@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -17,6 +18,10 @@ const (
 	// for by everybody.
 	maxFetches = 256
 	maxWaiting = 4096
+	// One client's shares of them: fewer names than the upstream has places, so that
+	// there is always one for another.
+	maxClientFetches = upstreamInFlight * 3 / 4
+	maxClientWaiting = maxWaiting / 4
 )
 
 // errLimit is a query that could not wait for the upstream.
@@ -26,10 +31,44 @@ var errLimit = errors.New("too many names wait for the upstream")
 // for each. The zero value is ready.
 type fetches struct {
 	mu      sync.Mutex
-	waiters map[key][]func(cached)
+	names   map[key]*fetch
 	count   int // of waiters
+	shares  map[netip.Addr]share
 	closed  bool
 	running sync.WaitGroup
+}
+
+// fetch is one name that is asked for. Its client is the one that asked first, no address
+// where it was the box itself.
+type fetch struct {
+	client  netip.Addr
+	waiters []waiter
+}
+
+type waiter struct {
+	client netip.Addr
+	then   func(cached)
+}
+
+// share is what one client has of the fetches.
+type share struct{ names, waiting int }
+
+// add changes a client's share; the box itself has no bound.
+func (f *fetches) add(client netip.Addr, names, waiting int) {
+	if !client.IsValid() {
+		return
+	}
+	if f.shares == nil {
+		f.shares = make(map[netip.Addr]share)
+	}
+	s := f.shares[client]
+	s.names += names
+	s.waiting += waiting
+	if s == (share{}) {
+		delete(f.shares, client)
+	} else {
+		f.shares[client] = s
+	}
 }
 
 func (f *fetches) waiting() int {
@@ -39,51 +78,57 @@ func (f *fetches) waiting() int {
 }
 
 // find calls then with what the cache has for k at now, or, without waiting for it,
-// when the upstream has answered.
-func (r *Resolver) find(k key, now time.Time, then func(cached)) {
+// when the upstream has answered. The client is no address for the box itself.
+func (r *Resolver) find(k key, client netip.Addr, now time.Time, then func(cached)) {
 	got := r.cache.get(k, now)
+	if got.state == missing {
+		r.stats.misses.Add(1)
+		err := r.fetch(k, client, then)
+		if err == nil {
+			return
+		}
+		got = r.cache.without(k, err, now)
+	}
 	switch got.state {
 	case fresh:
 		r.stats.hits.Add(1)
 	case stale:
 		r.stats.stale.Add(1)
-	case missing:
-		r.stats.misses.Add(1)
-		err := r.fetch(k, then)
-		if err == nil {
-			return
-		}
-		got = cached{state: failing, cause: err}
 	}
 	if got.refresh {
-		r.fetch(k, nil) // in the background; at a bound, another time
+		r.fetch(k, netip.Addr{}, nil) // in the background; at a bound, another time
 	}
 	then(got)
 }
 
 // fetch asks the upstream for k, unless that is under way, and calls then (if not nil)
 // with the outcome. It does not wait. An error means that then will not be called.
-func (r *Resolver) fetch(k key, then func(cached)) error {
+func (r *Resolver) fetch(k key, client netip.Addr, then func(cached)) error {
 	f := &r.fetches
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	waiters, running := f.waiters[k]
+	running := f.names[k]
+	s := f.shares[client]
 	switch {
 	case f.closed:
 		return fmt.Errorf("%w: the box is stopping", errLimit)
-	case then != nil && f.count >= maxWaiting, !running && len(f.waiters) >= maxFetches:
+	case running == nil && (len(f.names) >= maxFetches || s.names >= maxClientFetches),
+		then != nil && (f.count >= maxWaiting || s.waiting >= maxClientWaiting):
 		return errLimit
 	}
-	if f.waiters == nil {
-		f.waiters = make(map[key][]func(cached))
+	if running == nil {
+		running = &fetch{client: client}
+		if f.names == nil {
+			f.names = make(map[key]*fetch)
+		}
+		f.names[k] = running
+		f.add(client, 1, 0)
+		f.running.Go(func() { r.exchange(k) })
 	}
 	if then != nil {
-		waiters = append(waiters, then)
+		running.waiters = append(running.waiters, waiter{client, then})
 		f.count++
-	}
-	f.waiters[k] = waiters
-	if !running {
-		f.running.Go(func() { r.exchange(k) })
+		f.add(client, 0, 1)
 	}
 	return nil
 }
@@ -104,12 +149,16 @@ func (r *Resolver) exchange(k key) {
 
 	f := &r.fetches
 	f.mu.Lock()
-	waiters := f.waiters[k]
-	delete(f.waiters, k)
-	f.count -= len(waiters)
+	ended := f.names[k]
+	delete(f.names, k)
+	f.count -= len(ended.waiters)
+	f.add(ended.client, -1, 0)
+	for _, w := range ended.waiters {
+		f.add(w.client, 0, -1)
+	}
 	f.mu.Unlock()
-	for _, then := range waiters {
-		then(got)
+	for _, w := range ended.waiters {
+		w.then(got)
 	}
 }
 
@@ -141,7 +190,11 @@ func (r *Resolver) keepWarm(ctx context.Context) {
 				n = 1 // is it back?
 			}
 			for _, k := range r.cache.due(r.deps.Now(), r.cfg.Warm, n) {
-				if err := r.fetch(k, nil); err != nil {
+				if !r.deps.Policy().AnyoneMay(k.name, r.deps.Clock.Trusted()) {
+					r.cache.forget(k) // the policy of when it was asked for is gone
+					continue
+				}
+				if err := r.fetch(k, netip.Addr{}, nil); err != nil {
 					break
 				}
 			}

@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"tillgate/policy"
 )
 
 func TestMissesAreMerged(t *testing.T) {
@@ -23,7 +27,7 @@ func TestMissesAreMerged(t *testing.T) {
 	k := key{known, dns.TypeA}
 	answers := 0
 	for range 100 {
-		if err := b.fetch(k, func(got cached) {
+		if err := b.fetch(k, netip.Addr{}, func(got cached) {
 			if got.state == fresh {
 				answers++
 			}
@@ -50,20 +54,40 @@ func TestFetchBounds(t *testing.T) {
 	}
 	calls := 0
 	name := func(i int) key { return key{fmt.Sprintf("n%d", i), dns.TypeA} }
-	for i := range maxFetches {
-		if err := b.fetch(name(i), nil); err != nil {
+	client := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}) }
+	count := func(cached) { calls++ }
+
+	// One client's share of names, and of waiting.
+	for i := range maxClientFetches {
+		if err := b.fetch(name(i), client(0), nil); err != nil {
 			t.Fatalf("name %d: %v", i, err)
 		}
 	}
-	if err := b.fetch(name(maxFetches), nil); !errors.Is(err, errLimit) {
+	if err := b.fetch(name(maxClientFetches), client(0), nil); !errors.Is(err, errLimit) {
+		t.Errorf("one name too many of a client: %v", err)
+	}
+	for i := maxClientFetches; i < maxFetches; i++ {
+		if err := b.fetch(name(i), client(i), nil); err != nil {
+			t.Fatalf("name %d, of another client: %v", i, err)
+		}
+	}
+	if err := b.fetch(name(maxFetches), client(maxFetches), nil); !errors.Is(err, errLimit) {
 		t.Errorf("one name too many: %v", err)
 	}
-	for i := range maxWaiting {
-		if err := b.fetch(name(0), func(cached) { calls++ }); err != nil {
+	for i := range maxClientWaiting {
+		if err := b.fetch(name(0), client(0), count); err != nil {
 			t.Fatalf("waiting query %d: %v", i, err)
 		}
 	}
-	if err := b.fetch(name(0), func(cached) { t.Error("called") }); !errors.Is(err, errLimit) {
+	if err := b.fetch(name(0), client(0), func(cached) { t.Error("called") }); !errors.Is(err, errLimit) {
+		t.Errorf("one query too many of a client: %v", err)
+	}
+	for i := maxClientWaiting; i < maxWaiting; i++ {
+		if err := b.fetch(name(0), client(i), count); err != nil {
+			t.Fatalf("waiting query %d, of another client: %v", i, err)
+		}
+	}
+	if err := b.fetch(name(0), client(maxWaiting), func(cached) { t.Error("called") }); !errors.Is(err, errLimit) {
 		t.Errorf("one query too many: %v", err)
 	}
 
@@ -71,17 +95,60 @@ func TestFetchBounds(t *testing.T) {
 	if got := gist(b.atOnce(till, queryFor(known, dns.TypeA))); got != "SERVFAIL opt ede0" {
 		t.Errorf("a name that can't wait: %s", got)
 	}
+	if rec := b.records.last(); rec.Reason != policy.LimitReached || rec.Verdict != policy.Deny {
+		t.Errorf("recorded %v %v", rec.Verdict, rec.Reason)
+	}
 	if got := b.atOnce(till, queryFor("example.com", dns.TypeA)); got.Rcode != dns.RcodeNameError {
 		t.Errorf("a denied name: %s", gist(got))
+	}
+	// An answer past its end is better than none.
+	b.cache.put(key{known, dns.TypeA}, &answer{ttl: 1, addrs: addrs("192.0.9.1")}, b.now.Add(-time.Minute))
+	if got := gist(b.atOnce(till, queryFor(known, dns.TypeA))); got != "NOERROR "+known+"./30/A/192.0.9.1 opt ede3" {
+		t.Errorf("a name that can't wait, with an old answer: %s", got)
 	}
 	close(release)
 	b.fetches.close()
 	if calls != maxWaiting {
 		t.Errorf("%d of %d were called", calls, maxWaiting)
 	}
-	if err := b.fetch(name(1), nil); !errors.Is(err, errLimit) {
+	if n := len(b.fetches.shares); n != 0 {
+		t.Errorf("%d clients have a share of nothing", n)
+	}
+	if err := b.fetch(name(1), client(1), nil); !errors.Is(err, errLimit) {
 		t.Errorf("after the end: %v", err)
 	}
+}
+
+// TestNoNameOfAnOldPolicyStaysWarm: what nobody may have any more is not asked for.
+func TestNoNameOfAnOldPolicyStaysWarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.deps.Now = time.Now
+		text := strings.Replace(testPolicy, ", mode: observe", "", 1)
+		set, err := policy.Compile([]policy.File{{Name: "policy.yaml", Data: []byte(text)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.deps.Policy = func() *policy.Set { return set }
+		asked := map[string]int{}
+		b.ask = func(_ context.Context, name string, qtype uint16) (*dns.Msg, error) {
+			asked[name]++
+			return reply(name, qtype, 60, "192.0.9.1"), nil
+		}
+		for _, name := range []string{known, "example.com"} {
+			b.cache.put(key{name, dns.TypeA}, &answer{ttl: 60, addrs: addrs("192.0.9.1")}, time.Now())
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { b.keepWarm(ctx); close(done) }()
+		<-time.After(10 * time.Minute)
+		stop()
+		<-done
+		b.fetches.close()
+		if asked[known] < 9 || asked["example.com"] != 0 || b.cache.len() != 1 {
+			t.Errorf("asked for %v, %d names are kept", asked, b.cache.len())
+		}
+	})
 }
 
 // atOnce returns the reply to a query that must not wait for the upstream.
@@ -124,7 +191,7 @@ func TestNamesInUseStayFresh(t *testing.T) {
 
 		k := key{known, dns.TypeA}
 		begin := time.Now()
-		b.fetch(k, nil)
+		b.fetch(k, netip.Addr{}, nil)
 		synctest.Wait()
 		b.cache.get(k, begin)
 		for time.Since(begin) < warm-time.Minute {

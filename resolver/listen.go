@@ -90,6 +90,7 @@ func (r *Resolver) bind(ctx context.Context, family, host, port string) (string,
 	}
 	conn := pc.(*net.UDPConn)
 	conn.SetReadBuffer(udpBuffer) // the kernel may give less
+	conn.SetWriteBuffer(udpReplies)
 	r.udp = append(r.udp, conn)
 
 	port = fmt.Sprint(conn.LocalAddr().(*net.UDPAddr).Port)

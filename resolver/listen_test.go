@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -243,5 +244,102 @@ func TestStopAnswersWhatWasAsked(t *testing.T) {
 		if _, err = io.ReadFull(conn, make([]byte, 1)); err == nil {
 			t.Error("the socket is still open")
 		}
+	}
+}
+
+// TestTCPClientThatDoesNotRead loses its connection, and holds up nobody who waits for the
+// same name.
+func TestTCPClientThatDoesNotRead(t *testing.T) {
+	b := newBench(t)
+	b.now = time.Now()
+	release := make(chan struct{})
+	b.ask = func(_ context.Context, name string, qtype uint16) (*dns.Msg, error) {
+		if name == known {
+			<-release
+		}
+		m := reply(name, qtype, 300)
+		for i := range maxAddrs {
+			m.Answer = append(m.Answer, addressRecord(name+".", netip.AddrFrom4([4]byte{192, 0, 9, byte(i)}), 300))
+		}
+		return m, nil
+	}
+	to := serving(t, b, "127.0.0.1:0")[0]
+	conn, err := net.Dial("tcp", to.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.(*net.TCPConn).SetReadBuffer(1)
+
+	send := func(name string) error {
+		packed, err := queryFor(name, dns.TypeA).Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(packed))), packed...))
+		return err
+	}
+	if err := send(known); err != nil {
+		t.Fatal(err)
+	}
+	// Until the box can't write any more, and so reads no more, and has closed.
+	closed := make(chan error, 1)
+	go func() {
+		for {
+			if err := send("many.shop.example"); err != nil {
+				closed <- err
+				return
+			}
+		}
+	}()
+	waiting := make(chan *dns.Msg, 1)
+	go func() {
+		m, _, _ := (&dns.Client{Timeout: 10 * time.Second}).Exchange(queryFor(known, dns.TypeA), to.String())
+		waiting <- m
+	}()
+	for b.Stats().Waiting < 2 {
+		runtime.Gosched()
+	}
+	close(release)
+	if m := <-waiting; m == nil || m.Rcode != dns.RcodeSuccess {
+		t.Errorf("the other client got %v", m)
+	}
+	if err := <-closed; !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("the connection ended with %v", err)
+	}
+}
+
+// TestTCPStrangers: the Internet gets no connection, strangers inside a few.
+func TestTCPStrangers(t *testing.T) {
+	var conns tcpConns
+	open := func(client string) bool {
+		return conns.add(&tcpConn{client: netip.MustParseAddr(client), stranger: true})
+	}
+	for i := range maxTCPStrangers {
+		if !open(fmt.Sprintf("172.16.0.%d", i)) {
+			t.Fatalf("stranger %d was refused", i)
+		}
+	}
+	if open("172.16.1.1") {
+		t.Error("one stranger too many")
+	}
+	if !conns.add(&tcpConn{client: netip.MustParseAddr("10.0.0.1")}) {
+		t.Error("strangers took a client's place")
+	}
+}
+
+func TestTCPMessageTooLong(t *testing.T) {
+	b := newBench(t)
+	b.now = time.Now()
+	conn, err := net.Dial("tcp", serving(t, b, "127.0.0.1:0")[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write(binary.BigEndian.AppendUint16(nil, maxQuery+1)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := conn.Read(make([]byte, 1)); err == nil {
+		t.Errorf("%d bytes came back", n)
 	}
 }

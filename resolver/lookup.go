@@ -27,7 +27,7 @@ func (r *Resolver) Lookup(ctx context.Context, name string) ([]netip.Addr, error
 	}
 	came := make(chan family, 2)
 	for _, qtype := range []uint16{dns.TypeAAAA, dns.TypeA} {
-		r.find(key{name, qtype}, r.deps.Now(), func(got cached) { came <- family{got, qtype == dns.TypeAAAA} })
+		r.find(key{name, qtype}, netip.Addr{}, r.deps.Now(), func(got cached) { came <- family{got, qtype == dns.TypeAAAA} })
 	}
 	var v4, v6 []netip.Addr
 	var failed error

@@ -1,6 +1,7 @@
 package resolver
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -20,7 +22,7 @@ const (
 	// saveEvery is how often the cache is written to disk while the box runs: seldom,
 	// for the sake of SD cards. What it is for is a restart without an upstream.
 	saveEvery = time.Hour
-	// maxCacheFile bounds what is read back, in bytes.
+	// maxCacheFile bounds what is written and read back, in bytes.
 	maxCacheFile = 16 << 20
 )
 
@@ -43,15 +45,15 @@ type savedAnswer struct {
 
 const cacheVersion = 1
 
-// encode returns the cache as a file. The times in it are of the clock on the wall,
-// which now stands at.
-func (c *cache) encode(now, wall time.Time) ([]byte, error) {
+// encode returns the cache as a file of at most max bytes: of the names asked for last, as
+// many as fit. The times in it are of the clock on the wall, which now stands at wall.
+func (c *cache) encode(now, wall time.Time, max int) ([]byte, error) {
 	onWall := func(t time.Time) time.Time { return wall.Add(t.Sub(now)).UTC() }
 	c.mu.Lock()
-	saved := savedCache{Version: cacheVersion, Saved: wall.UTC()}
+	var answers []savedAnswer
 	for k, it := range c.items {
 		if it.answer != nil && len(it.answer.addrs) > 0 && now.Before(it.expires.Add(c.stale)) {
-			saved.Answers = append(saved.Answers, savedAnswer{
+			answers = append(answers, savedAnswer{
 				Name:    k.name,
 				Type:    dns.TypeToString[k.qtype],
 				CNAME:   it.answer.cname,
@@ -62,7 +64,28 @@ func (c *cache) encode(now, wall time.Time) ([]byte, error) {
 		}
 	}
 	c.mu.Unlock()
-	return json.Marshal(saved)
+	slices.SortFunc(answers, func(a, b savedAnswer) int { return b.Asked.Compare(a.Asked) })
+
+	empty, err := json.Marshal(savedCache{Version: cacheVersion, Saved: wall.UTC(), Answers: []savedAnswer{}})
+	if err != nil {
+		return nil, err
+	}
+	end := []byte("]}")
+	file := bytes.TrimSuffix(empty, end)
+	for i, a := range answers {
+		line, err := json.Marshal(a)
+		if err != nil {
+			return nil, err
+		}
+		if len(file)+1+len(line)+len(end) > max {
+			break
+		}
+		if i > 0 {
+			file = append(file, ',')
+		}
+		file = append(file, line...)
+	}
+	return append(file, end...), nil
 }
 
 // decode adds the answers of a file, good for nothing but stale answers until they
@@ -153,7 +176,7 @@ func (r *Resolver) keepCache(ctx context.Context) {
 }
 
 func (r *Resolver) saveCache() {
-	data, err := r.cache.encode(r.deps.Now(), r.deps.Clock.Now())
+	data, err := r.cache.encode(r.deps.Now(), r.deps.Clock.Now(), maxCacheFile)
 	if err == nil {
 		err = renameio.WriteFile(r.cfg.CacheFile, data, 0o640)
 	}

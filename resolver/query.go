@@ -1,6 +1,7 @@
 package resolver
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"time"
 
@@ -54,21 +55,71 @@ var faultRcodes = [...]int{formErr: dns.RcodeFormatError, notImpl: dns.RcodeNotI
 // headerSize is that of a DNS message (RFC 1035 §4.1.1).
 const headerSize = 12
 
-// parse unpacks a message and judges its form. Of one that can't be unpacked it
-// returns the header.
+// parse unpacks a message and judges its form. What it returns is what a reply is made
+// of, and no more: a query may wait for the upstream, with thousands of others, and a
+// client can put much into one.
 func parse(wire []byte) (*dns.Msg, fault) {
 	m := new(dns.Msg)
 	if len(wire) < headerSize {
 		return m, ignored
 	}
 	if err := m.Unpack(wire); err != nil {
-		*m = dns.Msg{}
-		if m.Unpack(wire[:headerSize]) != nil || m.Response {
+		m = salvage(wire)
+		if m.Response {
 			return m, ignored
 		}
 		return m, formErr
 	}
-	return m, judge(m)
+	f := judge(m)
+	// Unpack takes a message that ends before its counts do for a shorter one.
+	for i, n := range [...]int{len(m.Question), len(m.Answer), len(m.Ns), len(m.Extra)} {
+		if f == sound && int(binary.BigEndian.Uint16(wire[4+2*i:])) != n {
+			f = formErr
+		}
+	}
+	kept := &dns.Msg{MsgHdr: m.MsgHdr}
+	if len(m.Question) == 1 {
+		kept.Question = m.Question
+	}
+	if o := m.IsEdns0(); o != nil {
+		kept.Extra = []dns.RR{&dns.OPT{Hdr: o.Hdr}}
+	}
+	return kept, f
+}
+
+// salvage takes of a message that can't be unpacked what makes a proper FORMERR: the
+// header, the question if it is whole, and that there was an OPT record, even if its
+// options are broken. A client that sent one expects one back.
+func salvage(wire []byte) *dns.Msg {
+	m := new(dns.Msg)
+	m.Unpack(wire[:headerSize]) // never fails: it is the counts that can't be met
+	m.Question = nil
+	if binary.BigEndian.Uint16(wire[4:]) != 1 {
+		return m
+	}
+	name, at, err := dns.UnpackDomainName(wire, headerSize)
+	if err != nil || at+4 > len(wire) {
+		return m
+	}
+	m.Question = []dns.Question{{Name: name, Qtype: binary.BigEndian.Uint16(wire[at:]), Qclass: binary.BigEndian.Uint16(wire[at+2:])}}
+	at += 4
+	for at < len(wire) {
+		start := at
+		_, at, err = dns.UnpackDomainName(wire, at)
+		const fixed = 10 // type, class, TTL and length (RFC 1035 §4.1.3)
+		if err != nil || at+fixed > len(wire) {
+			return m
+		}
+		if binary.BigEndian.Uint16(wire[at:]) == dns.TypeOPT && wire[start] == 0 {
+			o := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
+			o.Hdr.Class = binary.BigEndian.Uint16(wire[at+2:])
+			o.Hdr.Ttl = binary.BigEndian.Uint32(wire[at+4:])
+			m.Extra = []dns.RR{o}
+			return m
+		}
+		at += fixed + int(binary.BigEndian.Uint16(wire[at+8:]))
+	}
+	return m
 }
 
 // judge looks at the form of a message that could be unpacked.

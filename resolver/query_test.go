@@ -50,10 +50,19 @@ func FuzzQuery(f *testing.F) {
 		if req.Unpack(wire) != nil {
 			return
 		}
+		if len(m.Answer) > 0 && !tcp {
+			limit := minUDPSize
+			if o := req.IsEdns0(); o != nil {
+				limit = min(max(int(o.UDPSize()), minUDPSize), serverUDPSize)
+			}
+			if m.Compress = true; m.Len() > limit {
+				t.Fatalf("%d bytes, more than %d", m.Len(), limit)
+			}
+		}
 		if (m.IsEdns0() != nil) != (req.IsEdns0() != nil) {
 			t.Fatalf("OPT in the reply: %v, in the query: %v", m.IsEdns0(), req.IsEdns0())
 		}
-		if len(m.Question) != len(req.Question) {
+		if len(req.Question) == 1 && len(m.Question) != 1 {
 			t.Fatalf("question %v of %v", m.Question, req.Question)
 		}
 	})

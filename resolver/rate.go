@@ -11,6 +11,14 @@ import (
 // when the table is full share one bucket.
 const maxBuckets = 4096
 
+// What all clients in no class may ask together: that they are told so is a courtesy, and
+// they can have as many addresses as they like. It also bounds the replies to addresses
+// that nobody has, which the kernel keeps for seconds.
+const (
+	strangerRate  = 10
+	strangerBurst = 20
+)
+
 // limiter is a token bucket for each client, by its address: a VLAN is one /64, so a
 // prefix would make all of its terminals one client.
 type limiter struct {

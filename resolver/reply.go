@@ -1,6 +1,8 @@
 package resolver
 
 import (
+	"strings"
+
 	"github.com/miekg/dns"
 
 	"tillgate/policy"
@@ -40,8 +42,15 @@ func (q *query) reply(rcode int) *dns.Msg {
 	return m
 }
 
+// maxExplanation is the longest text of an Extended DNS Error, in bytes: a reply of 512
+// has room for it beside the longest name.
+const maxExplanation = 100
+
 // explain adds an Extended DNS Error (RFC 8914) where the client can take one.
 func explain(m *dns.Msg, code uint16, text string) {
+	if len(text) > maxExplanation {
+		text = strings.ToValidUTF8(text[:maxExplanation], "") // not half a letter
+	}
 	if o := m.IsEdns0(); o != nil {
 		o.Option = append(o.Option, &dns.EDNS0_EDE{InfoCode: code, ExtraText: text})
 	}
@@ -97,6 +106,10 @@ func (q *query) failure(code uint16, text string) *dns.Msg {
 func (r *Resolver) respond(q *query, m *dns.Msg) {
 	m.Truncate(q.limit())
 	wire, err := m.Pack()
+	if o := m.IsEdns0(); err == nil && o != nil && len(wire) > q.limit() {
+		o.Option = nil // better no reason than a reply that is lost
+		wire, err = m.Pack()
+	}
 	if err != nil {
 		r.deps.Log.Error("packing a DNS reply failed", "name", q.name, "err", err)
 		r.stats.failed.Add(1)

@@ -84,14 +84,15 @@ type Deps struct {
 
 // Resolver is a filtering DNS server. Its zero value is not usable; see [New].
 type Resolver struct {
-	cfg      Config
-	deps     Deps
-	upstream *upstream
-	ask      func(context.Context, string, uint16) (*dns.Msg, error) // the upstream's exchange
-	cache    *cache
-	rate     *limiter
-	ifaces   pktinfo.Interfaces
-	given    given
+	cfg       Config
+	deps      Deps
+	upstream  *upstream
+	ask       func(context.Context, string, uint16) (*dns.Msg, error) // the upstream's exchange
+	cache     *cache
+	rate      *limiter
+	strangers *limiter // of all clients in no class together
+	ifaces    pktinfo.Interfaces
+	given     given
 
 	udp   []*net.UDPConn
 	tcp   []*net.TCPListener
@@ -120,12 +121,13 @@ func New(cfg Config, deps Deps) (*Resolver, error) {
 		return nil, fmt.Errorf("upstream: %w", err)
 	}
 	r := &Resolver{
-		cfg:      cfg,
-		deps:     deps,
-		upstream: up,
-		ask:      up.exchange,
-		cache:    newCache(cfg.Entries, cfg.Stale),
-		rate:     newLimiter(cfg.Rate, cfg.Burst),
+		cfg:       cfg,
+		deps:      deps,
+		upstream:  up,
+		ask:       up.exchange,
+		cache:     newCache(cfg.Entries, cfg.Stale),
+		rate:      newLimiter(cfg.Rate, cfg.Burst),
+		strangers: newLimiter(strangerRate, strangerBurst),
 	}
 	r.life, r.end = context.WithCancel(context.Background())
 	return r, nil

@@ -25,6 +25,8 @@ const (
 	// client; a further one is closed at once.
 	maxTCP       = 256
 	maxTCPClient = 16
+	// maxTCPStrangers is how many clients in no class may have, of those.
+	maxTCPStrangers = 16
 	// maxPipelined is how many queries of a connection may wait for the upstream;
 	// then no more is read from it (RFC 7766 §6.2.1.1).
 	maxPipelined = 32
@@ -36,10 +38,11 @@ const (
 
 // tcpConns are all open connections. The zero value is ready.
 type tcpConns struct {
-	mu     sync.Mutex
-	open   map[*tcpConn]struct{}
-	client map[netip.Addr]int
-	closed bool
+	mu        sync.Mutex
+	open      map[*tcpConn]struct{}
+	client    map[netip.Addr]int
+	strangers int // of clients in no class
+	closed    bool
 }
 
 // tcpConn is one connection of a client.
@@ -47,16 +50,16 @@ type tcpConn struct {
 	*net.TCPConn
 	client, local netip.Addr
 	ifindex       int
+	stranger      bool          // in no class
 	slots         chan struct{} // one for each query that is not answered yet
-
-	mu sync.Mutex // held while a reply is written
+	replies       chan []byte   // that are not written yet; each has a slot, so it never blocks
 }
 
 // add takes a connection in, or says that there are too many.
 func (t *tcpConns) add(c *tcpConn) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed || len(t.open) >= maxTCP || t.client[c.client] >= maxTCPClient {
+	if t.closed || len(t.open) >= maxTCP || t.client[c.client] >= maxTCPClient || c.stranger && t.strangers >= maxTCPStrangers {
 		return false
 	}
 	if t.open == nil {
@@ -65,6 +68,9 @@ func (t *tcpConns) add(c *tcpConn) bool {
 	}
 	t.open[c] = struct{}{}
 	t.client[c.client]++
+	if c.stranger {
+		t.strangers++
+	}
 	return true
 }
 
@@ -74,6 +80,9 @@ func (t *tcpConns) remove(c *tcpConn) {
 	delete(t.open, c)
 	if t.client[c.client]--; t.client[c.client] == 0 {
 		delete(t.client, c.client)
+	}
+	if c.stranger {
+		t.strangers--
 	}
 }
 
@@ -114,9 +123,17 @@ func (r *Resolver) acceptTCP(ctx context.Context, l *net.TCPListener) error {
 			local:   conn.LocalAddr().(*net.TCPAddr).AddrPort().Addr().Unmap().WithZone(""),
 			ifindex: pktinfo.Incoming(conn),
 			slots:   make(chan struct{}, maxPipelined),
+			replies: make(chan []byte, maxPipelined),
 		}
-		if !r.conns.add(c) {
-			r.refuseTCP(c)
+		class := r.deps.Policy().Class(c.client, r.ifaces.Name(c.ifindex))
+		c.stranger = class == nil
+		switch {
+		case c.stranger && policy.CheckAddr(c.client) == nil: // the Internet hears nothing
+			r.refuseTCP(c, class, policy.UnknownClient, "")
+			continue
+		case !r.conns.add(c):
+			r.refuseTCP(c, class, policy.LimitReached,
+				fmt.Sprintf("more than %d DNS connections, or %d of one client", maxTCP, maxTCPClient))
 			continue
 		}
 		conns.Go(func() { r.readTCP(c) })
@@ -130,18 +147,18 @@ func isExhausted(err error) bool {
 		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
 }
 
-// refuseTCP closes a connection that is one too many.
-func (r *Resolver) refuseTCP(c *tcpConn) {
+// refuseTCP closes a connection unheard.
+func (r *Resolver) refuseTCP(c *tcpConn, class *policy.Class, why policy.Reason, detail string) {
 	c.Close()
 	r.stats.dropped.Add(1)
-	rec := decision.Record{Plane: policy.DNS, Reason: policy.LimitReached, Client: c.client, Proto: policy.TCP}
+	rec := decision.Record{Plane: policy.DNS, Reason: why, Client: c.client, Proto: policy.TCP}
 	if r.deps.Records.Repeat(rec.Key()) {
 		return
 	}
-	if class := r.deps.Policy().Class(c.client, r.ifaces.Name(c.ifindex)); class != nil {
+	if class != nil {
 		rec.Class = class.Name
 	}
-	rec.Detail = fmt.Sprintf("more than %d DNS connections, or %d of one client", maxTCP, maxTCPClient)
+	rec.Detail = detail
 	r.deps.Records.Record(rec)
 }
 
@@ -149,12 +166,12 @@ func (r *Resolver) refuseTCP(c *tcpConn) {
 // queries (RFC 7766 §6.2.1.1).
 func (r *Resolver) readTCP(c *tcpConn) {
 	defer r.conns.remove(c)
-	defer c.Close()
-	defer c.drain()
+	var writer sync.WaitGroup
+	writer.Go(func() { r.writeTCP(c) })
 	for {
 		wire, err := c.message()
 		if err != nil {
-			return
+			break
 		}
 		q := &query{
 			client:  c.client,
@@ -164,16 +181,39 @@ func (r *Resolver) readTCP(c *tcpConn) {
 			at:      r.deps.Now(),
 		}
 		q.req, q.fault = parse(wire)
-		q.send = func(reply []byte) {
-			if err := c.write(reply); err != nil {
-				r.stats.unsent.Add(1)
-			}
-			<-c.slots
-		}
+		q.send = func(reply []byte) { c.replies <- reply }
 		c.slots <- struct{}{}
 		r.serve(q)
 	}
+	c.drain()
+	close(c.replies)
+	writer.Wait()
+	c.Close()
 }
+
+// writeTCP writes the replies of a connection, on a goroutine of its own: they come from
+// those of the upstream's answers, which many clients wait for. A client that does not
+// read loses its connection; nil, which is silence by UDP, ends it too.
+func (r *Resolver) writeTCP(c *tcpConn) {
+	ended := false
+	for reply := range c.replies {
+		if reply == nil {
+			ended = true
+			c.CloseRead()
+		} else if !ended {
+			if err := c.write(reply); err != nil {
+				ended = true
+				c.SetLinger(0)
+				c.Close()
+				r.stats.unsent.Add(1)
+			}
+		}
+		<-c.slots
+	}
+}
+
+// errTooLong is a message that no query can be.
+var errTooLong = errors.New("the message is too long")
 
 // message reads one query.
 func (c *tcpConn) message() ([]byte, error) {
@@ -182,26 +222,22 @@ func (c *tcpConn) message() ([]byte, error) {
 	if _, err := io.ReadFull(c, length[:]); err != nil {
 		return nil, err
 	}
-	wire := make([]byte, binary.BigEndian.Uint16(length[:]))
+	n := binary.BigEndian.Uint16(length[:])
+	if n > maxQuery {
+		return nil, errTooLong
+	}
+	wire := make([]byte, n)
 	_, err := io.ReadFull(c, wire)
 	return wire, err
 }
 
-// write sends a reply; nil, which is silence by UDP, ends the connection.
+// write sends a reply.
 func (c *tcpConn) write(reply []byte) error {
-	if reply == nil {
-		return c.CloseRead()
-	}
 	framed := make([]byte, 2, 2+len(reply))
 	binary.BigEndian.PutUint16(framed, uint16(len(reply)))
 	framed = append(framed, reply...) // one write: one segment
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.SetWriteDeadline(time.Now().Add(tcpWrite))
 	_, err := c.Write(framed)
-	if err != nil {
-		c.CloseRead()
-	}
 	return err
 }
 
