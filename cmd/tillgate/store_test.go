@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -525,5 +526,61 @@ func TestStorePolicyEdits(t *testing.T) {
 	}
 	if status := box.Stop(t); status != 0 {
 		t.Errorf("the box ended with status %d", status)
+	}
+}
+
+// TestStoreForgedSources: a device that sends queries from addresses which answer no ARP
+// makes replies pile up in the kernel. It must cost nobody else an answer.
+func TestStoreForgedSources(t *testing.T) {
+	store := newStore(t)
+	store.Box.Write(t, "tillgate.yaml", "dns: {rate: 0}\n")
+	store.Box.Start(t)
+	pos, forger := store.Terminal(t, "pos"), store.Terminal(t, "guest")
+	if _, err := ask(forger, "udp", forger.Box4, question("x", dns.TypeA)); err != nil { // it knows the box's address now
+		t.Fatal(err)
+	}
+	var forged []net.Conn
+	err := forger.Do(func() error {
+		if err := os.WriteFile("/proc/sys/net/ipv4/conf/all/arp_ignore", []byte("8"), 0); err != nil {
+			return err
+		}
+		for i := range 100 {
+			from := fmt.Sprintf("10.20.99.%d", 100+i)
+			if out, err := exec.Command("ip", "addr", "add", from+"/24", "dev", "eth0").CombinedOutput(); err != nil {
+				return fmt.Errorf("%w: %s", err, out)
+			}
+			c, err := net.DialUDP("udp", &net.UDPAddr{IP: net.ParseIP(from)}, &net.UDPAddr{IP: forger.Box4.AsSlice(), Port: 53})
+			if err != nil {
+				return err
+			}
+			forged = append(forged, c)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wire, err := question("x.example", dns.TypeA).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		for _, c := range forged {
+			for range 10 {
+				c.Write(wire)
+			}
+		}
+		for range 10 {
+			m, err := ask(pos, "udp", pos.Box4, question("example.com", dns.TypeA))
+			if err != nil {
+				t.Fatalf("another terminal got no answer: %v", err)
+			}
+			if _, gist := addresses(m); gist != "NXDOMAIN ede 15" {
+				t.Fatalf("another terminal got %s", gist)
+			}
+		}
+	}
+	for _, c := range forged {
+		c.Close()
 	}
 }
