@@ -6,13 +6,13 @@
 // A plane asks [Journal.Repeat] first, which costs no memory, and gives a full
 // [Journal.Record] if that was no repeat. The record has its seq at once, is
 // told to those who [Journal.Subscribe], and waits in memory. Every [Config.Sync]
-// what waits is appended to the last segment, sealed and flushed: a power cut
-// loses no more than that, and the counts of the repeat windows that are open.
+// what waits is appended to the last segment, sealed and flushed, with the
+// repeats that were counted so far: a power cut loses no more than that.
 //
-// A disk that is full, read-only or broken stops nothing. Records wait, up to
-// a bound; further ones are counted. [Journal.Health] says so at once, and so
-// does the journal as soon as it can: a record of event gap stands for those
-// that are lost.
+// A disk that is full, read-only or broken, or that does not answer, stops
+// nothing. Records wait, up to a bound; further ones are counted.
+// [Journal.Health] says so at once, and so does the journal as soon as it can:
+// a record of event gap stands for those that are lost.
 //
 // # Format
 //

@@ -273,6 +273,84 @@ func TestGap(t *testing.T) {
 	})
 }
 
+// shared is a log that is read while it is written.
+type shared struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (s *shared) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(b)
+}
+
+func (s *shared) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+// A disk that does not answer is told of while one waits for it: the write that
+// does not end, and, before that, every record that is lost.
+func TestHangingDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		var log shared
+		answer := make(chan struct{})
+		d := quickDisk()
+		d.sync = func(*os.File) error { <-answer; return nil }
+		small := defaults()
+		small.pending = 1000
+		j := mustOpen(t, Config{Dir: dir, Log: slog.New(slog.NewTextHandler(&log, nil))}, d, small)
+		stop := serve(t, j)
+		health := func(want State, since, text string) {
+			t.Helper()
+			synctest.Wait()
+			h := j.Health()
+			if h.State != want || !h.Since.Equal(at(since)) || !strings.Contains(h.Text, text) {
+				t.Errorf("at %v: %+v, want %v since %s, %q", time.Now(), h, want, since, text)
+			}
+		}
+		logged := func(want int, text string) {
+			t.Helper()
+			if n := strings.Count(log.String(), text); n != want {
+				t.Errorf("at %v, %q is logged %d times, want %d:\n%s", time.Now(), text, n, want, &log)
+			}
+		}
+
+		j.Record(event("1"))
+		time.Sleep(19 * time.Second) // the write began at 00:05
+		health(OK, "0001-01-01T00:00:00Z", "")
+		for range 20 {
+			j.Record(event("2"))
+		}
+		health(Bad, "2000-01-01T00:00:19Z", "records are lost")
+		logged(1, "records are lost")
+		logged(0, "cannot be written")
+		time.Sleep(time.Second)
+		health(Bad, "2000-01-01T00:00:05Z", "cannot be written (the disk does not answer for 15s)")
+		logged(1, "the journal cannot be written")
+
+		time.Sleep(time.Minute)
+		close(answer)
+		health(OK, "0001-01-01T00:00:00Z", "")
+		logged(1, "the journal is written again")
+		logged(1, "after=1m15s")
+		logged(1, "the journal has a gap")
+		logged(2, "level=ERROR")
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		records, _ := collect(t, dir, Query{})
+		gap := slices.IndexFunc(records, func(r Record) bool { return r.Event == EventGap })
+		if lost := j.Stats().Dropped; gap < 0 || records[gap].Count != lost || lost < 10 {
+			t.Errorf("%d are lost: %s", lost, details(records))
+		}
+		intact(t, dir)
+	})
+}
+
 // What cannot be written to the end is an error of Serve.
 func TestServeError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,3 +1,8 @@
+//go:build !race
+
+// The race detector makes a minute and more of the day below, and there is
+// nothing in it for it to find: few goroutines, which other tests run as well.
+
 package decision
 
 import (

@@ -25,9 +25,8 @@ type Config struct {
 	Dir string
 
 	// Sync is how long a record waits in memory before it is written and
-	// flushed to the disk. What a power cut loses at most is the records of
-	// this time and the repeats of RepeatWindow that are still being counted.
-	// Default 5s.
+	// flushed to the disk, and how long a repeat is counted in memory only.
+	// A power cut loses no more than this time. Default 5s.
 	Sync time.Duration
 
 	// Keep is the age at which whole segments are deleted. Default 400 days.
@@ -38,7 +37,8 @@ type Config struct {
 	MaxSize int64
 
 	// RepeatWindow is how long a decision's repeats are counted before they
-	// are written as one record. Default 10s.
+	// are written as one record; those that were counted when Sync is over are
+	// written then. Default 10s.
 	RepeatWindow time.Duration
 
 	// Now tells the best estimate of the time. Default [time.Now].
@@ -84,6 +84,7 @@ type Journal struct {
 	served  atomic.Bool
 	early   chan struct{} // holds one: flush before Sync is over
 	untidy  chan struct{} // holds one: a segment is full
+	losing  chan struct{} // holds one: records begin to be lost
 
 	writing sync.Mutex // held while writing; before mu
 	writer  writer
@@ -150,7 +151,8 @@ func open(cfg Config, d disk, l limits) (*Journal, error) {
 	if err := os.Mkdir(cfg.Dir, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("creating the journal: %w", err)
 	}
-	j := &Journal{cfg: cfg, disk: d, limits: l, early: make(chan struct{}, 1), untidy: make(chan struct{}, 1)}
+	j := &Journal{cfg: cfg, disk: d, limits: l,
+		early: make(chan struct{}, 1), untidy: make(chan struct{}, 1), losing: make(chan struct{}, 1)}
 	j.repeats = newRepeats(cfg.RepeatWindow, l.windows, l.clients, j.emit)
 	j.writer = writer{dir: cfg.Dir, disk: d, boot: cfg.Boot, full: l.segment}
 	if err := j.clean(); err != nil {
@@ -211,10 +213,11 @@ func (j *Journal) Record(r Record) {
 	}
 }
 
-// Repeat counts an attempt as a repeat and reports true if k's window is open.
-// If not, nothing was counted: the caller gives the full [Journal.Record].
+// Repeat counts an attempt as a repeat and reports true if k's window is open,
+// and was opened under the policy in force. If not, nothing was counted: the
+// caller gives the full [Journal.Record].
 // k.Name may point into a buffer that is used again. Repeat allocates nothing.
-func (j *Journal) Repeat(k Key) bool { return j.repeats.repeat(k, j.cfg.Now()) }
+func (j *Journal) Repeat(k Key) bool { return j.repeats.repeat(k, j.cfg.PolicyID(), j.cfg.Now()) }
 
 // emit is put with the lock.
 func (j *Journal) emit(r Record) {

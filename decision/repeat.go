@@ -3,13 +3,14 @@ package decision
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
 
 // Bounds of the table of repeats. They bound the records that decisions can
-// cause, too: each open window is at most two in a repeat window's time, however
-// fast a client asks.
+// cause, too: a window is one when it opens, one when it ends and one each
+// [Config.Sync] between, however fast a client asks.
 const (
 	shards       = 16  // tables, each with its lock; a client's attempts are all in one
 	shardWindows = 256 // open windows of a shard, so one flooding client fills one shard only
@@ -20,6 +21,9 @@ const (
 //
 //   - The first attempt of a [Key] is written at once and opens a window. Those
 //     after it are counted; when the window ends, one record stands for them.
+//     What was counted is written each [Config.Sync], too, so a power cut takes
+//     no more of it than of other records. A new policy ends the window: the
+//     record that stands for repeats has the hash and the rule of the first.
 //   - A key that finds its shard full is counted by plane, verdict, reason and
 //     client; when that window ends, one record stands for all of them.
 //   - When too many clients are counted so, the further ones are counted
@@ -50,7 +54,7 @@ type window struct {
 	key    Key
 	over   bool // is in shard.over
 	opened time.Time
-	rest   Record // what is written at the end, if its count is not zero
+	rest   Record // what was counted and is not written; there is nothing if its count is zero
 }
 
 func newRepeats(length time.Duration, windows, clients int, write func(Record)) *repeats {
@@ -82,13 +86,21 @@ func (w *window) count(n uint64, at time.Time) {
 	w.rest.Until = at
 }
 
-// repeat is [Journal.Repeat].
-func (t *repeats) repeat(k Key, now time.Time) bool {
+// write writes what was counted, and lets w count on.
+func (w *window) write(to func(Record)) {
+	if w.rest.Count > 0 {
+		to(w.rest)
+		w.rest.Count, w.rest.Until = 0, time.Time{}
+	}
+}
+
+// repeat is [Journal.Repeat], under a policy.
+func (t *repeats) repeat(k Key, policy string, now time.Time) bool {
 	s := t.shard(k.Client)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.byKey[k]
-	if w == nil || !w.open(now, t.window) {
+	if w == nil || w.rest.Policy != policy || !w.open(now, t.window) {
 		return false
 	}
 	w.count(1, now)
@@ -107,7 +119,7 @@ func (t *repeats) record(r Record, now time.Time) bool {
 	}
 	t.end(s, now, false)
 	k := r.Key()
-	w := s.byKey[k]
+	w := t.find(s, s.byKey, k, r.Policy)
 	if w == nil && len(s.byKey) < t.windows {
 		t.write(r)
 		s.byKey[k] = s.add(&window{key: k, opened: now, rest: common(r)})
@@ -119,6 +131,20 @@ func (t *repeats) record(r Record, now time.Time) bool {
 	w.count(r.attempts(), r.Time)
 	s.counts++
 	return true
+}
+
+// find returns the window of k in m, a map of s. It ends one that was opened
+// under another policy.
+func (t *repeats) find(s *shard, m map[Key]*window, k Key, policy string) *window {
+	w := m[k]
+	if w == nil || w.rest.Policy == policy {
+		return w
+	}
+	i := slices.Index(s.order, w)
+	s.order = slices.Delete(s.order, i, i+1)
+	delete(m, k)
+	w.write(t.write)
+	return nil
 }
 
 func (s *shard) add(w *window) *window {
@@ -136,7 +162,7 @@ func (t *repeats) overflow(s *shard, r *Record, now time.Time) *window {
 		k.Client, rest.Client, rest.Class = netip.Addr{}, netip.Addr{}, ""
 		rest.Detail = "various clients and names; too many at once to list"
 	}
-	w := s.over[k]
+	w := t.find(s, s.over, k, r.Policy)
 	if w == nil {
 		w = s.add(&window{key: k, over: true, opened: now, rest: rest})
 		s.over[k] = w
@@ -162,9 +188,7 @@ func (t *repeats) end(s *shard, now time.Time, all bool) {
 		} else {
 			delete(s.byKey, w.key)
 		}
-		if w.rest.Count > 0 {
-			t.write(w.rest)
-		}
+		w.write(t.write)
 	}
 	if n > 0 {
 		left := copy(s.order, s.order[n:])
@@ -179,6 +203,18 @@ func (t *repeats) sweep(now time.Time) {
 		s := &t.shards[i]
 		s.mu.Lock()
 		t.end(s, now, false)
+		s.mu.Unlock()
+	}
+}
+
+// writeCounts writes what was counted so far.
+func (t *repeats) writeCounts() {
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.Lock()
+		for _, w := range s.order {
+			w.write(t.write)
+		}
 		s.mu.Unlock()
 	}
 }

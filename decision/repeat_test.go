@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
+	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,7 +38,7 @@ func pendingRecords(t interface{ Fatal(...any) }, j *Journal) []Record {
 func TestRepeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		j := mustOpen(t, Config{Dir: dir}, quickDisk(), defaults())
+		j := mustOpen(t, Config{Dir: dir, Sync: time.Minute}, quickDisk(), defaults())
 		stop := serve(t, j)
 		r := denial("10.0.0.1", "x.example")
 		r.Class, r.Rule, r.Service, r.Row, r.Policy = "pos", "policy.yaml:3", "payxpert/emv", 1, "0123456789ab"
@@ -74,6 +76,114 @@ func TestRepeats(t *testing.T) {
 			t.Error(d)
 		}
 	})
+}
+
+// What was counted is on the disk after sync, however long the window is; the
+// window goes on. On a bad disk it goes on in memory, where it needs no more.
+func TestRepeatsReachTheDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		f := &faulty{}
+		j := mustOpen(t, Config{Dir: dir, RepeatWindow: time.Hour}, f.disk(), defaults())
+		stop := serve(t, j)
+		r := denial("10.0.0.1", "x.example")
+		attempts := func(n int) {
+			for range n {
+				j.attempt(r)
+			}
+		}
+		check := func(want string) {
+			t.Helper()
+			records, _ := collect(t, dir, Query{})
+			var got []string
+			for _, r := range records {
+				if r.Event == "" {
+					got = append(got, fmt.Sprint(r.Count, " ", r.Time.Format("04:05"), " ", r.Until.Format("04:05")))
+				}
+			}
+			if strings.Join(got, ", ") != want {
+				t.Errorf("at %v: %q, want %q", time.Now(), got, want)
+			}
+		}
+		attempts(1)
+		time.Sleep(time.Second)
+		attempts(2)
+		time.Sleep(2 * time.Second)
+		attempts(1)
+		time.Sleep(2*time.Second + 1)
+		synctest.Wait()
+		want := "0 00:00 00:00, 3 00:01 00:03"
+		check(want)
+		time.Sleep(5 * time.Second) // nothing was counted, nothing is written
+		synctest.Wait()
+		check(want)
+
+		f.set(faults{write: syscall.EIO})
+		j.Record(event("meets the fault"))
+		time.Sleep(5 * time.Second) // 00:15
+		for range 10 {
+			attempts(1)
+			time.Sleep(5 * time.Second)
+		}
+		synctest.Wait()
+		if n := len(pendingRecords(t, j)); n != 2 { // the event, and that of the fault
+			t.Errorf("%d records wait for a bad disk", n)
+		}
+		f.set(faults{})
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		want += ", 10 00:15 01:00"
+		check(want)
+
+		attempts(2)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		check(want + ", 2 01:15 01:15")
+		intact(t, dir)
+	})
+}
+
+// A new policy ends a window, of a key and of a full table: what it decided is
+// told with its hash and its rule.
+func TestRepeatNewPolicy(t *testing.T) {
+	now, inForce := at("2026-11-22T10:00:00Z"), "aaaaaaaaaaaa"
+	l := defaults()
+	l.windows = 2
+	j := mustOpen(t, Config{Dir: t.TempDir(), Now: func() time.Time { return now }, PolicyID: func() string { return inForce }}, quickDisk(), l)
+	full := false
+	attempts := func(name, rule string) {
+		for range 3 {
+			now = now.Add(time.Millisecond)
+			r := denial("10.0.0.1", name)
+			r.Rule = rule
+			if known := j.Repeat(r.Key()); !known {
+				j.Record(r)
+			} else if full {
+				t.Error("a repeat without a window")
+			}
+		}
+	}
+	attempts("x", "old:1")
+	attempts("y", "old:2")
+	full = true
+	attempts("z", "old:3")
+	inForce = "bbbbbbbbbbbb"
+	attempts("z", "new:3")
+	full = false
+	attempts("x", "new:1")
+	if _, open := j.repeats.stats(); open != 3 {
+		t.Errorf("%d windows are open", open)
+	}
+	j.repeats.close()
+	var got []string
+	for _, r := range pendingRecords(t, j) {
+		got = append(got, fmt.Sprint(r.Name, " ", r.Policy[:1], " ", r.Rule, " ", r.Count))
+	}
+	want := []string{"x a old:1 0", "y a old:2 0", " a  3", "x a old:1 2", "x b new:1 0", "y a old:2 2", " b  3", "x b new:1 2"}
+	if d := diff(want, got); d != "" {
+		t.Error(d)
+	}
 }
 
 // Each field of a key tells records apart, and events are never counted.
@@ -227,9 +337,10 @@ func TestRepeatBounds(t *testing.T) {
 func TestRepeatsLoseNothing(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
+		inForce := "a"
 		now := at("2026-11-22T10:00:00Z")
 		windows, clients := rapid.IntRange(0, 4).Draw(t, "windows"), rapid.IntRange(0, 2).Draw(t, "clients")
-		j, err := open(Config{Dir: dir, Now: func() time.Time { return now }}, quickDisk(), limits{maxPending, segmentSize, windows, clients})
+		j, err := open(Config{Dir: dir, Now: func() time.Time { return now }, PolicyID: func() string { return inForce }}, quickDisk(), limits{maxPending, segmentSize, windows, clients})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -261,6 +372,10 @@ func TestRepeatsLoseNothing(t *testing.T) {
 			if rapid.Bool().Draw(t, "sweep") {
 				j.repeats.sweep(now)
 			}
+			if rapid.IntRange(0, 3).Draw(t, "sync") == 0 {
+				j.repeats.writeCounts()
+			}
+			inForce = rapid.SampledFrom([]string{inForce, inForce, "a", "b"}).Draw(t, "policy")
 		}
 		j.repeats.close()
 		gotKinds, gotKeys, unlisted := make(map[kind]uint64), make(map[Key]uint64), false

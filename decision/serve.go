@@ -20,6 +20,7 @@ func (j *Journal) Serve(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { j.sweepUntil(ctx) })
 	wg.Go(func() { j.tidyUntil(ctx) })
+	wg.Go(func() { j.tellLossUntil(ctx) })
 	j.writeUntil(ctx)
 	wg.Wait()
 
@@ -56,15 +57,18 @@ func (j *Journal) sweepUntil(ctx context.Context) {
 func (j *Journal) writeUntil(ctx context.Context) {
 	t := time.NewTicker(j.cfg.Sync)
 	defer t.Stop()
-	early := j.early
+	early, well := j.early, true
 	for {
 		select {
 		case <-t.C:
+			if well { // counts need memory only when they are written
+				j.repeats.writeCounts()
+			}
 		case <-early:
 		case <-ctx.Done():
 			return
 		}
-		if early = j.early; j.flush() != nil {
+		if early, well = j.early, j.flush() == nil; !well {
 			early = nil // a bad disk is tried again when Sync is over, not sooner
 		}
 	}
@@ -85,14 +89,16 @@ func (j *Journal) flush() error {
 		return nil
 	}
 	size, number := w.size, w.number
+	ended := j.watch(now)
 	err := w.append(lines, first, now, to)
+	ended()
 	if w.number != number {
 		signal(j.untidy)
 		size = 0
 	}
 
 	j.mu.Lock()
-	gap := j.lost.record()
+	gap, told := j.lost.record(), false
 	if err == nil {
 		j.pending = append(j.pending[:0], j.pending[len(lines):]...)
 		if cap(j.pending) > 2*earlyFlush && len(j.pending) < earlyFlush {
@@ -101,17 +107,20 @@ func (j *Journal) flush() error {
 		j.written, j.active, j.sealed = last, w.number, w.size
 		j.stats.Syncs++
 		j.stats.BytesWritten += uint64(w.size - size)
-		if gap.Count > 0 { // now there is room to say so
-			gap.Policy = policyID
-			j.lost = loss{}
-			j.put(gap)
+		if gap.Count > 0 {
+			// What came during a long write may leave no room to say so before the next.
+			if told = len(j.pending) < j.limits.pending/2; told {
+				gap.Policy = policyID
+				j.lost = loss{}
+				j.put(gap)
+			}
 			signal(j.early)
 		}
 	}
 	j.mu.Unlock()
-	if err == nil && gap.Count > 0 {
+	if told {
 		j.cfg.Log.Warn("the journal has a gap", "lost", gap.Count, "since", gap.Time, "until", gap.Until)
 	}
-	j.tell(err, now)
+	j.tell(err, j.cfg.Now())
 	return err
 }
