@@ -64,7 +64,9 @@ The store stands, until you press Ctrl-C. Its configuration is in
 and these, in another terminal, run things in it:
     %[1]s/sunmi-1 dig api.eu.sunmi.com     (also pos-1, pc-1, guest-1)
     %[1]s/box tillgate log -f
-    %[1]s/internet nft 'add element inet dark v4 { 8.8.8.8, 8.8.4.4 }'
+    %[1]s/internet nft 'add element inet dark v4 { 8.8.8.8, 8.8.4.4 };
+        add element inet dark v6 { 2001:4860:4860::8888, 2001:4860:4860::8844 }'
+                          (dns.google vanishes; "flush set inet dark v4", and v6: it is back)
 
 `, on, store.Box.Config)
 		select {
