@@ -25,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -54,7 +55,7 @@ func Parse(file string, data []byte) *Document {
 	}
 	loader, err := yaml.NewLoader(bytes.NewReader(data))
 	if err != nil {
-		d.syntax(err)
+		d.syntax(data, err)
 		return d
 	}
 	var root, second yaml.Node
@@ -63,7 +64,7 @@ func Parse(file string, data []byte) *Document {
 		d.root = &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: 1, Column: 1}
 		return d
 	case err != nil:
-		d.syntax(err)
+		d.syntax(data, err)
 		return d
 	}
 	switch err := d.load(loader, &second); {
@@ -72,7 +73,7 @@ func Parse(file string, data []byte) *Document {
 			Message: "a second document", Hint: "only one is read: remove the line ---"})
 		return d
 	case !errors.Is(err, io.EOF):
-		d.syntax(err)
+		d.syntax(data, err)
 		return d
 	}
 	d.root = root.Content[0]
@@ -98,7 +99,7 @@ func (d *Document) load(loader *yaml.Loader, node *yaml.Node) (err error) {
 }
 
 // syntax turns what the parser says into a problem.
-func (d *Document) syntax(err error) {
+func (d *Document) syntax(data []byte, err error) {
 	p := Problem{Line: 1, Column: 1, Message: "not YAML"}
 	var le *yaml.LoadError
 	if errors.As(err, &le) {
@@ -114,8 +115,24 @@ func (d *Document) syntax(err error) {
 		if began.Line > 0 && began.Line < mark.Line {
 			p.Hint = fmt.Sprintf("it began in line %d", began.Line)
 		}
+		switch {
+		case tabIndents(data, p.Line):
+			p.Message, p.Hint = "not YAML: a tab", "indent with spaces"
+		case strings.HasPrefix(le.Message, "unknown anchor"):
+			p.Hint = "put names that begin with * in quotes"
+		}
 	}
 	d.add(p)
+}
+
+// tabIndents reports whether a line, counted from 1, has a tab before its text.
+func tabIndents(data []byte, line int) bool {
+	lines := bytes.SplitN(data, []byte("\n"), line+1)
+	if len(lines) < line {
+		return false
+	}
+	text := lines[line-1]
+	return bytes.ContainsRune(text[:len(text)-len(bytes.TrimLeft(text, " \t"))], '\t')
 }
 
 // refuse finds what YAML has and a configuration has no need of. A document
