@@ -129,7 +129,7 @@ func isFolder(path string) error {
 	case err != nil:
 		return err
 	case !info.IsDir():
-		return fmt.Errorf("%s is not a folder; name the one that the files are in", path)
+		return fmt.Errorf("%s is not a folder; name its folder, %s", path, filepath.Dir(path))
 	}
 	return nil
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -43,7 +46,10 @@ type problem struct {
 }
 
 func newCheck(p process) *cobra.Command {
-	var asJSON bool
+	var (
+		config string
+		asJSON bool
+	)
 	cmd := &cobra.Command{
 		Use:   "check [DIR]",
 		Short: "try the files of a folder",
@@ -57,7 +63,13 @@ exit status is 1 when something is wrong.`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			dir := systemPlaces(p.getenv).config
 			if len(args) == 1 {
-				dir = args[0]
+				if config != "" {
+					return errors.New("DIR and --config are the same; give one of them")
+				}
+				config = args[0]
+			}
+			if config != "" {
+				dir = config
 				if err := isFolder(dir); err != nil {
 					return err
 				}
@@ -68,7 +80,7 @@ exit status is 1 when something is wrong.`,
 					return err
 				}
 			} else {
-				writeCheck(p, dir, set, problems)
+				writeCheck(p, dir, config != "", set, problems)
 			}
 			if len(problems) > 0 {
 				return errSaid
@@ -76,6 +88,7 @@ exit status is 1 when something is wrong.`,
 			return nil
 		},
 	}
+	configFlag(cmd, &config, "the same as DIR")
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }
@@ -100,11 +113,17 @@ func describeCheck(dir string, set *policy.Set, problems strictyaml.Problems) ch
 	return c
 }
 
-func writeCheck(p process, dir string, set *policy.Set, problems strictyaml.Problems) {
+// writeCheck says what policy check found; of a folder that was named also that it has no
+// policy, which may be a slip of the pen.
+func writeCheck(p process, dir string, named bool, set *policy.Set, problems strictyaml.Problems) {
 	d := newDisplay(p.stdout, p.getenv)
 	if len(problems) == 0 {
-		fmt.Fprintf(p.stdout, "%s: policy %s of %s: %s, %s, %s\n", d.paint(green, "good"), set.ID(), ofFolder(dir, set),
-			plural(len(set.Packs()), "pack"), classes(len(set.Classes())), plural(len(set.Rules()), "rule"))
+		hint := ""
+		if _, err := os.Stat(filepath.Join(dir, "policy.yaml")); named && errors.Is(err, fs.ErrNotExist) {
+			hint = "; no policy.yaml in " + dir + ": the embedded policy would serve"
+		}
+		fmt.Fprintf(p.stdout, "%s: policy %s of %s: %s, %s, %s%s\n", d.paint(green, "good"), set.ID(), ofFolder(dir, set),
+			plural(len(set.Packs()), "pack"), classes(len(set.Classes())), plural(len(set.Rules()), "rule"), hint)
 		return
 	}
 	fmt.Fprintf(p.stdout, "%s: %s in %s\n", d.paint(red, "bad"), plural(len(problems), "problem"), dir)
