@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -39,13 +40,15 @@ type appliance struct {
 	pid      int
 	follow   string // the command that shows what this box decides
 
+	settingsHash [sha256.Size]byte // of tillgate.yaml as it is in force
+
 	lastChange atomic.Pointer[policyChange]
 }
 
 // openAppliance makes the parts. It starts nothing. The error is a
 // [configurationError] when the files are wrong.
 func openAppliance(where places, s settings, log *slog.Logger, getenv func(string) string) (_ *appliance, err error) {
-	a := &appliance{where: where, build: readBuild(), pid: os.Getpid(), log: log,
+	a := &appliance{where: where, build: readBuild(), pid: os.Getpid(), log: log, settingsHash: s.hash,
 		probe: newProbe(), systemd: newSystemd(log, getenv), follow: followCommand(where.socket, getenv)}
 	if a.lock, err = lockState(where.state); err != nil {
 		return nil, failed(err)

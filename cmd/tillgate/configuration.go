@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"errors"
 
 	"tillgate/internal/strictyaml"
@@ -63,5 +64,15 @@ func readSettings(dir string) (settings, strictyaml.Problems) {
 	case err != nil: // there is none
 		return defaultSettings(), nil
 	}
-	return parseSettings(data)
+	s, problems := parseSettings(data)
+	s.hash = hashSettings(data, nil)
+	return s, problems
+}
+
+// hashSettings is zero where the file is not there or cannot be read.
+func hashSettings(data []byte, err error) (hash [sha256.Size]byte) {
+	if err != nil {
+		return hash
+	}
+	return sha256.Sum256(data)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -75,7 +76,7 @@ func (a *appliance) policyHealth() decision.Health {
 		if h.State == decision.OK {
 			h.State, h.Since = decision.Warn, o.Since
 		}
-		h.Text += fmt.Sprintf("; observing %s until %s: %s", o.Class, o.Until.Local().Format("15:04"), o.Reason)
+		h.Text += fmt.Sprintf("; observing %s until %s: %s", o.Class, endMoment(o.Until, a.clock.Now(), "15:04"), o.Reason)
 	}
 	return h
 }
@@ -86,6 +87,24 @@ func (a *appliance) journalHealth() decision.Health {
 		h.Text = "in " + filepath.Join(a.where.state, journalDir)
 	}
 	return h
+}
+
+// settingsHealth warns of an edit that is not in force. It reads the file, so it is for
+// who asks for the status, and not for every tick.
+func (a *appliance) settingsHealth() []decision.Health {
+	if a.where.config == "" {
+		return nil
+	}
+	data, err := policy.ReadFile(a.where.config, settingsFile)
+	if hashSettings(data, err) == a.settingsHash {
+		return nil
+	}
+	since := a.started
+	if info, err := os.Stat(filepath.Join(a.where.config, settingsFile)); err == nil && info.ModTime().After(since) {
+		since = info.ModTime()
+	}
+	return []decision.Health{{Part: "settings", State: decision.Warn, Since: since,
+		Text: settingsFile + " has changed since the start: restart to apply it"}}
 }
 
 func timeHealth(c *clock.Clock) decision.Health {
@@ -188,7 +207,7 @@ func (a *appliance) byPresentClock(t time.Time) time.Time {
 
 // status is the box as the API tells of it.
 func (a *appliance) status() console.Status {
-	parts, worst := console.Parts(a.checkHealth())
+	parts, worst := console.Parts(append(a.checkHealth(), a.settingsHealth()...))
 	for i := range parts {
 		parts[i].Since = a.byPresentClock(parts[i].Since)
 	}

@@ -8,6 +8,16 @@ import (
 	"tillgate/internal/strictyaml"
 )
 
+// endMoment is when something ends: the time of day, after its date where that is
+// not today's.
+func endMoment(end, now time.Time, timeOfDay string) string {
+	end, now = end.Local(), now.Local()
+	if end.Format(time.DateOnly) == now.Format(time.DateOnly) {
+		return end.Format(timeOfDay)
+	}
+	return end.Format(time.DateOnly + " " + timeOfDay)
+}
+
 // parseMoment reads a point in time as people write it: in the form of RFC
 // 3339, a local date with or without a time of day, or how long ago it was.
 func parseMoment(text string, now time.Time) (time.Time, error) {

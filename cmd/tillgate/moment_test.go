@@ -32,3 +32,19 @@ func TestParseMoment(t *testing.T) {
 		}
 	}
 }
+
+func TestEndMoment(t *testing.T) {
+	now := time.Date(2026, 11, 22, 19, 16, 47, 0, time.Local)
+	for _, tt := range []struct {
+		in   time.Duration
+		want string
+	}{
+		{2 * time.Hour, "21:16"},
+		{5 * time.Hour, "2026-11-23 00:16"},
+		{24 * time.Hour, "2026-11-23 19:16"},
+	} {
+		if got := endMoment(now.Add(tt.in).UTC(), now, "15:04"); got != tt.want {
+			t.Errorf("in %v: %q, want %q", tt.in, got, tt.want)
+		}
+	}
+}

@@ -87,5 +87,5 @@ func writeObservation(p process, o console.Observation, d time.Duration) {
 		return
 	}
 	fmt.Fprintf(p.stdout, "class %s is observed until %s; what is let through shows in tillgate log -f --denied --class %s\n",
-		printable(o.Class), o.Until.Local().Format("15:04:05"), printable(o.Class))
+		printable(o.Class), endMoment(o.Until, time.Now(), "15:04:05"), printable(o.Class))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"net/netip"
 	"time"
 )
@@ -23,6 +24,9 @@ type settings struct {
 
 	// given are the keys that the file has, as section.key.
 	given []string
+
+	// hash is of the file as it was read; zero where there is none.
+	hash [sha256.Size]byte
 }
 
 // listenSettings are addresses as host:port. Without a host it is every address
