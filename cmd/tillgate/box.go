@@ -45,7 +45,7 @@ func findBox(ctx context.Context, socket string, getenv func(string) string) (*c
 type noBoxError struct{ tried []string }
 
 func (e noBoxError) Error() string {
-	return "no box is running: nobody answers at " + strings.Join(e.tried, " or ") +
+	return "no box found at " + strings.Join(e.tried, " or ") +
 		"; start it with systemctl start tillgate, or try it on this machine with tillgate run --loopback"
 }
 

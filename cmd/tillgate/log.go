@@ -149,12 +149,14 @@ func (f *logFlags) query(now time.Time) (console.LogQuery, error) {
 
 // show writes the log that was asked for.
 func (f *logFlags) show(ctx context.Context, q console.LogQuery, p process) error {
-	lines, err := f.source(ctx, q, p)
+	lines, where, err := f.source(ctx, q, p)
 	if err != nil {
 		return err
 	}
 	out := newLogWriter(p.stdout, newDisplay(p.stdout, p.getenv), time.Local)
+	found := false
 	for line, err := range lines {
+		found = true
 		switch {
 		case err != nil:
 			return failed(err)
@@ -169,41 +171,75 @@ func (f *logFlags) show(ctx context.Context, q console.LogQuery, p process) erro
 			return failed(err)
 		}
 	}
+	if !found && !f.follow && ctx.Err() == nil {
+		fmt.Fprintln(p.stderr, "tillgate: no records in", where)
+	}
 	if f.follow && ctx.Err() == nil {
 		return failed(errors.New("the box has stopped, and with it the log; tillgate status tells when it is back"))
 	}
 	return nil
 }
 
-// source is the running box, or where there is none the files.
-func (f *logFlags) source(ctx context.Context, q console.LogQuery, p process) (iter.Seq2[console.LogLine, error], error) {
+// source is the running box, or where there is none the files; where is the folder.
+func (f *logFlags) source(ctx context.Context, q console.LogQuery, p process) (_ iter.Seq2[console.LogLine, error], where string, _ error) {
 	dir := f.where.state
 	if dir == "" {
-		c, _, err := findBox(ctx, f.where.socket, p.getenv)
+		c, status, err := findBox(ctx, f.where.socket, p.getenv)
 		if err == nil {
-			return c.Log(ctx, q), nil
+			f.noteClass(ctx, c, p)
+			return c.Log(ctx, q), filepath.Join(status.Folders.State, journalDir), nil
 		}
 		if !isNoBox(err) || f.where.socket != "" || f.follow {
-			return nil, err
+			return nil, "", err
 		}
 		if dir, err = findState(p.getenv); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		fmt.Fprintf(p.stderr, "tillgate: no box is running; this is the journal in %s\n", dir)
 	} else if err := isFolder(dir); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return readJournal(ctx, filepath.Join(dir, journalDir), q.Query), nil
+	dir = filepath.Join(dir, journalDir)
+	return readJournal(ctx, dir, q.Query), dir, nil
 }
 
-// findState returns the first state that has a journal.
-func findState(getenv func(string) string) (string, error) {
-	tried := states(getenv)
-	for _, dir := range tried {
-		// One that this user may not look into is told by who reads it.
-		if _, err := os.Stat(filepath.Join(dir, journalDir)); !errors.Is(err, os.ErrNotExist) {
-			return dir, nil
+// noteClass says when the policy in force has no such class. Records of another policy
+// may have it all the same.
+func (f *logFlags) noteClass(ctx context.Context, c *console.Client, p process) {
+	if f.class == "" {
+		return
+	}
+	inForce, err := c.Policy(ctx)
+	if err != nil {
+		return // the log itself is what was asked for
+	}
+	var names []string
+	for _, class := range inForce.Classes {
+		if class.Name == f.class {
+			return
 		}
+		names = append(names, class.Name)
+	}
+	fmt.Fprintf(p.stderr, "tillgate: the policy in force has no class %q; it has %s\n", f.class, strings.Join(names, ", "))
+}
+
+// findState returns the first state whose journal has segments, or without one the first
+// that has a journal: a run that failed early leaves an empty one.
+func findState(getenv func(string) string) (string, error) {
+	tried, empty := states(getenv), ""
+	for _, dir := range tried {
+		entries, err := os.ReadDir(filepath.Join(dir, journalDir))
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			continue
+		case err != nil || len(entries) > 0:
+			return dir, nil // one that this user may not look into is told by who reads it
+		case empty == "":
+			empty = dir
+		}
+	}
+	if empty != "" {
+		return empty, nil
 	}
 	return "", failed(fmt.Errorf("no box is running, and there is no journal in %s; start it with systemctl start tillgate or tillgate run --loopback, or name the folder with --state",
 		strings.Join(tried, " or ")))

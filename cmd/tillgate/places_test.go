@@ -105,3 +105,29 @@ func TestSocketsAreFound(t *testing.T) {
 		t.Errorf("without a home: %v", got)
 	}
 }
+
+// A run that failed early leaves a journal without segments, which hides no other.
+func TestFindState(t *testing.T) {
+	dir := t.TempDir()
+	env := map[string]string{"STATE_DIRECTORY": filepath.Join(dir, "system"), "XDG_STATE_HOME": dir}
+	system, own := env["STATE_DIRECTORY"], filepath.Join(dir, "tillgate")
+	expect := func(want string) {
+		t.Helper()
+		if got, err := findState(func(key string) string { return env[key] }); got != want || (err == nil) != (want != "") {
+			t.Errorf("%q, %v, want %q", got, err, want)
+		}
+	}
+	expect("")
+	for _, state := range []string{system, own} {
+		if err := os.MkdirAll(filepath.Join(state, journalDir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect(system)
+	for _, state := range []string{own, system} {
+		if err := os.WriteFile(filepath.Join(state, journalDir, "00000001.jsonl"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		expect(state)
+	}
+}
