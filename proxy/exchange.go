@@ -20,6 +20,9 @@ import (
 // maxResponseHead bounds the head of an origin's response, in bytes.
 const maxResponseHead = 64 << 10
 
+// maxResponseWait is how long an origin may take for a whole head, however slowly it sends.
+const maxResponseWait = 2 * time.Minute
+
 // newOrigin returns the transport by which origins are asked. It finds no way by itself:
 // each request brings its connection. None is kept for another one, since then it would
 // lead to an address that was checked for another decision.
@@ -36,6 +39,7 @@ func newOrigin() *http.Transport {
 		DisableKeepAlives:      true,
 		DisableCompression:     true, // else it would ask for what the client did not
 		MaxResponseHeaderBytes: maxResponseHead,
+		ResponseHeaderTimeout:  maxResponseWait,
 		ExpectContinueTimeout:  time.Second,
 		Protocols:              &protocols,
 	}
@@ -54,6 +58,9 @@ func (h *httpConn) exchange(w http.ResponseWriter, r *http.Request, a *attempt) 
 	}
 	h.p.allow(a)
 	server := &originConn{Conn: conn, side: h.p.http, asked: make(chan struct{})}
+	// A stop, a policy or a rule's end cuts this side too: net/http does not notice that the
+	// client is gone while it has bytes of it, or is sending to the origin.
+	defer context.AfterFunc(h.peer.slot.ctx, func() { server.Close() })()
 
 	to := &answer{
 		side: h.p.http, conn: h.peer.TCPConn, w: w, control: http.NewResponseController(w),

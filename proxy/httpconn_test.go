@@ -40,6 +40,29 @@ func TestStopInRequest(t *testing.T) {
 	}
 }
 
+// TestCutInRequest: a cut ends the origin's side too, also where net/http can't notice that
+// the client is gone since it has its next request already.
+func TestCutInRequest(t *testing.T) {
+	asked, gone := make(chan struct{}), make(chan struct{})
+	s := newStore(t, func(c net.Conn) {
+		http.ReadRequest(bufio.NewReader(c))
+		close(asked)
+		io.Copy(io.Discard, c) // it never answers
+		close(gone)
+	})
+	v := s.explicit()
+	get := "GET http://check.example/ HTTP/1.1\r\nHost: check.example" + crlf2
+	say(t, v, get+get)
+	<-asked
+	s.p.registry.mu.Lock()
+	for slot := range s.p.registry.slots.members {
+		slot.cancel(errStopping)
+	}
+	s.p.registry.mu.Unlock()
+	<-gone
+	<-v.done
+}
+
 // TestStopBeforeRequest: it is not for the client that it could not say what it wants.
 func TestStopBeforeRequest(t *testing.T) {
 	for _, tt := range []struct{ name, in, record string }{

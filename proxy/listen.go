@@ -145,24 +145,15 @@ func (p *Proxy) accept(ctx context.Context, l *net.TCPListener, plane policy.Pla
 			}
 		case errors.Is(err, net.ErrClosed):
 			return nil
-		case isExhausted(err):
+		default: // no descriptors or memory, or the network or a filter was in the way: it passes
 			p.trouble.report(fmt.Sprintf("connections can't be accepted: %v", err))
 			p.deps.Log.Error("a connection could not be accepted", "err", err)
 			select {
 			case <-ctx.Done():
 			case <-time.After(acceptPause):
 			}
-		default:
-			return fmt.Errorf("accepting connections at %v: %w", l.Addr(), err)
 		}
 	}
-}
-
-// isExhausted reports whether a connection was not accepted for want of descriptors or
-// memory: both come back.
-func isExhausted(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
-		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
 }
 
 // newPeer finds out what there is to know of a connection.
