@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"syscall"
 	"time"
 
 	"tillgate/decision"
@@ -106,16 +105,14 @@ func (r *Resolver) acceptTCP(ctx context.Context, l *net.TCPListener) error {
 			return nil
 		}
 		if err != nil {
-			if isExhausted(err) {
-				r.deps.Log.Error("a DNS connection could not be accepted", "err", err)
-				select {
-				case <-ctx.Done():
-					return nil
-				case <-time.After(time.Second):
-					continue
-				}
+			// No descriptors or memory, or the network or a filter was in the way: it passes.
+			r.deps.Log.Error("a DNS connection could not be accepted", "at", l.Addr(), "err", err)
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(time.Second):
+				continue
 			}
-			return fmt.Errorf("accepting DNS connections at %v: %w", l.Addr(), err)
 		}
 		c := &tcpConn{
 			TCPConn: conn,
@@ -138,13 +135,6 @@ func (r *Resolver) acceptTCP(ctx context.Context, l *net.TCPListener) error {
 		}
 		conns.Go(func() { r.readTCP(c) })
 	}
-}
-
-// isExhausted reports whether a connection was not accepted for want of descriptors or
-// memory: both come back.
-func isExhausted(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
-		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
 }
 
 // refuseTCP closes a connection unheard.
