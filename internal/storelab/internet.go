@@ -81,7 +81,7 @@ func newInternet(h *Host, names []string) (*Internet, error) {
 	if err := h.address("lo", owned...); err != nil {
 		return nil, err
 	}
-	if _, err := h.Run(context.Background(), "nft", dark); err != nil {
+	if _, err := h.Run(context.Background(), "nft", dark+"\n"+called); err != nil {
 		return nil, err
 	}
 	in.addrs["dns.google"] = [2]netip.Addr{google[0], google[2]}
