@@ -27,7 +27,7 @@ import (
 // TestMain lets the test binary be the program: under the name tillgate it is.
 func TestMain(m *testing.M) {
 	syscall.Umask(0o022) // a configuration that the group can write is refused
-	testscript.Main(m, map[string]func(){"tillgate": main})
+	testscript.Main(m, map[string]func(){"tillgate": mainWithoutLeaks})
 }
 
 // patience bounds every wait of a script for something that is to happen.
