@@ -46,7 +46,7 @@ const testLibraries = `github.com/google/go-cmp github.com/rogpeppe/go-internal
 	go.uber.org/goleak pgregory.net/rapid internal/storelab`
 
 var testArrows = map[string]string{
-	"internal/storelab": `github.com/miekg/dns`,
+	"internal/storelab": `github.com/miekg/dns golang.org/x/net`,
 }
 
 // oneFile holds the libraries that only one file of a package may know, its tests aside.
