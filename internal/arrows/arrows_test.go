@@ -46,7 +46,8 @@ const testLibraries = `github.com/google/go-cmp github.com/rogpeppe/go-internal
 	go.uber.org/goleak pgregory.net/rapid internal/storelab`
 
 var testArrows = map[string]string{
-	"internal/storelab": `github.com/miekg/dns golang.org/x/net`,
+	"cmd/tillgate":      `golang.org/x/net`,
+	"internal/storelab": `github.com/miekg/dns`,
 }
 
 // oneFile holds the libraries that only one file of a package may know, its tests aside.
