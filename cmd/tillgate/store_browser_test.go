@@ -74,7 +74,6 @@ func TestStoreBrowser(t *testing.T) {
 	} {
 		t.Run(tt.class+" "+tt.way.name, func(t *testing.T) {
 			term := store.Terminal(t, tt.class)
-			resolveAll(t, term, tt.class)
 			store.Internet.Called(t) // by the one before
 
 			page := tt.class + "-" + tt.way.name + ".html"
@@ -89,6 +88,7 @@ func TestStoreBrowser(t *testing.T) {
 				if d.port == 80 && strings.HasPrefix(tt.home, "https:") {
 					continue
 				}
+				learn(t, term, d.host)
 				path := "/" + page + "/visit"
 				v := pageVisit{URL: d.url(path)}
 				if d.host != "dns.google" {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -16,39 +17,40 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/miekg/dns"
-
 	"tillgate/internal/storelab"
 )
 
-// patron visits a host by each way, over and over, until it is told to stop, and at least
-// once. Every visit must be served. What it returns waits for the last, and counts them.
-func patron(t *testing.T, store *storelab.Store, term *storelab.Terminal, host string, stop <-chan struct{}) func() int {
+// patron visits a host by each way, over and over, until it is told to leave. Every visit
+// must be served. It says how many there were.
+func patron(t *testing.T, store *storelab.Store, term *storelab.Terminal, host string) (leave func() int) {
 	t.Helper()
-	resolve(t, term, "udp", term.Box4, question(host, dns.TypeA))
-	resolve(t, term, "udp", term.Box4, question(host, dns.TypeAAAA))
-	var running sync.WaitGroup
+	learn(t, term, host)
+	ctx, cancel := context.WithCancel(t.Context())
 	visits := 0
+	var running sync.WaitGroup
 	running.Go(func() {
-		for {
+		for ctx.Err() == nil {
 			for _, w := range ways(term) {
 				c := goClient(store, term, w)
 				got := fetch(c, "https://"+host+"/")
 				c.CloseIdleConnections()
 				if got != "served" {
-					t.Errorf("visit %d, %s: %s", visits, w.name, got)
+					if t.Context().Err() == nil {
+						t.Errorf("visit %d, %s: %s", visits, w.name, got)
+					}
 					return
 				}
 				visits++
 			}
-			select {
-			case <-stop:
-				return
-			default:
-			}
 		}
 	})
-	return func() int { running.Wait(); return visits }
+	leave = func() int {
+		cancel()
+		running.Wait()
+		return visits
+	}
+	t.Cleanup(func() { leave() })
+	return leave
 }
 
 // served is a host that has one page.
@@ -68,8 +70,7 @@ func TestStoreSlowClients(t *testing.T) {
 	box := store.Box.Start(t)
 	slow, other := store.Terminal(t, "pos"), store.Terminal(t, "pos")
 
-	stop := make(chan struct{})
-	visits := patron(t, store, other, "page.lab.example", stop)
+	leave := patron(t, store, other, "page.lab.example")
 	explicit := netip.AddrPortFrom(slow.Box4, 3128).String()
 	const form = "http://form.lab.example/"
 	for _, tt := range []struct {
@@ -98,8 +99,7 @@ func TestStoreSlowClients(t *testing.T) {
 		}
 		waitFor(t, func() bool { return denials() > before })
 	}
-	close(stop)
-	t.Logf("%d visits were served meanwhile", visits())
+	t.Logf("%d visits were served meanwhile", leave())
 	// And the slow one is served again when it asks as others do.
 	for _, w := range ways(slow) {
 		c := goClient(store, slow, w)
@@ -124,8 +124,8 @@ func TestStoreManyTunnels(t *testing.T) {
 	crowd, other := store.Terminal(t, "pos"), store.Terminal(t, "pos")
 	hello := string(helloFor(t, "echo.lab.example"))
 
-	stop := make(chan struct{})
-	visits := patron(t, store, other, "page.lab.example", stop)
+	leave := patron(t, store, other, "page.lab.example")
+	learn(t, crowd, "echo.lab.example")
 	open := func(n int) (opened []net.Conn) {
 		both := []way{{proxy: netip.AddrPortFrom(crowd.Box4, 3128)}, {addr: netip.MustParseAddr("23.0.0.7")}}
 		for i := range n {
@@ -166,8 +166,7 @@ func TestStoreManyTunnels(t *testing.T) {
 			t.Fatalf("tunnel %d: %v", i, err)
 		}
 	}
-	close(stop)
-	t.Logf("%d visits were served meanwhile", visits())
+	t.Logf("%d visits were served meanwhile", leave())
 	if status := box.Stop(t); status != 0 {
 		t.Errorf("the box ended with status %d", status)
 	}

@@ -44,6 +44,7 @@ func TestStoreDownload(t *testing.T) {
 	}))
 	box := store.Box.Start(t)
 	pos := store.Terminal(t, "pos")
+	learn(t, pos, "files.lab.example")
 	before := len(journal(t, store, "--plane", "policy"))
 	download := pos.Start(t, "sh", "-c", `curl -sS --http1.1 --cacert "$0" --proxy "$1" "$2" | sha256sum`,
 		store.CA.File, "http://"+netip.AddrPortFrom(pos.Box4, 3128).String(), "https://files.lab.example/")

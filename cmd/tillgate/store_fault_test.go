@@ -80,6 +80,7 @@ printer.lab.example.  300 A %s
 				t.Parallel()
 				host := tt.host + ".lab.example"
 				hello := helloFor(t, host)
+				learn(t, pos, host)
 				if got := opening(pos, way{proxy: netip.AddrPortFrom(pos.Box4, 3128)}, host, hello); got != tt.connect {
 					t.Errorf("CONNECT to %s: %s, want %s", host, got, tt.connect)
 				}

@@ -96,6 +96,7 @@ func TestStoreObservedProxy(t *testing.T) {
 	store.Upstream.Serve(t, "inside.example. 300 A 10.20.0.11")
 	box := store.Box.Start(t)
 	pc := store.Terminal(t, "pc")
+	learn(t, pc, "free.example", "page.example", "inside.example")
 	free4, free6 := store.Internet.Addr(t, "free.example")
 	explicit := way{name: "explicit", proxy: netip.AddrPortFrom(pc.Box4, 3128)}
 	elsewhere := way{name: "elsewhere", addr: netip.MustParseAddr("23.0.0.7")}

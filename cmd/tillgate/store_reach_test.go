@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"tillgate/internal/storelab"
 )
 
@@ -51,6 +53,16 @@ func (w way) plane(port uint16) string {
 		return "connect"
 	}
 	return "tls"
+}
+
+// learn has the box learn where hosts are, however long that takes: without that, a client
+// is refused when the upstream does not answer in time.
+func learn(t *testing.T, term *storelab.Terminal, hosts ...string) {
+	t.Helper()
+	for _, host := range hosts {
+		resolve(t, term, "udp", term.Box4, question(host, dns.TypeA))
+		resolve(t, term, "udp", term.Box4, question(host, dns.TypeAAAA))
+	}
 }
 
 // reach connects a terminal to port 443 of a host, up to where TLS begins: by a CONNECT,

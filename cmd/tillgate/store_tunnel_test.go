@@ -50,6 +50,7 @@ func TestStoreIdleTunnels(t *testing.T) {
 	box := store.Box.Start(t)
 	pos := store.Terminal(t, "pos")
 	explicit := netip.AddrPortFrom(pos.Box4, 3128)
+	learn(t, pos, "socket.lab.example", "dark.lab.example", "mute.lab.example")
 
 	var sockets []*websocket.Conn
 	for _, w := range ways(pos) {
@@ -149,6 +150,7 @@ func TestStoreTunnelsEnd(t *testing.T) {
 	}
 	box := store.Box.Start(t)
 	pos := store.Terminal(t, "pos")
+	learn(t, pos, hosts...)
 	tunnels := make(map[string]map[string]net.Conn) // by host and way
 	for _, host := range hosts {
 		tunnels[host] = make(map[string]net.Conn)
