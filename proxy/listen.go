@@ -51,25 +51,17 @@ func (p *Proxy) Listen(ctx context.Context) error {
 	return nil
 }
 
-// bind listens at host:port. A wildcard is one socket for each family, at the same port:
-// so addresses are never mapped, and a machine without IPv6 still serves IPv4.
+// bind listens at host:port, all families at the same port.
 func bind(ctx context.Context, addr string) (bound []*net.TCPListener, err error) {
-	host, port, err := net.SplitHostPort(addr)
+	host, port, families, err := pktinfo.Split(addr)
 	if err != nil {
-		return nil, fmt.Errorf("listen address %q: %w", addr, err)
-	}
-	families := []string{"tcp4"}
-	switch ip, err := netip.ParseAddr(host); {
-	case host == "" || err == nil && ip.IsUnspecified():
-		host, families = "", []string{"tcp4", "tcp6"}
-	case err == nil && ip.Is6():
-		families = []string{"tcp6"}
+		return nil, err
 	}
 	lc := net.ListenConfig{Control: pktinfo.Ask, KeepAliveConfig: keepAlive}
 	lc.SetMultipathTCP(false) // its sockets have neither splice(2) nor the original destination
 	for _, family := range families {
-		l, err := lc.Listen(ctx, family, net.JoinHostPort(host, port))
-		if family == "tcp6" && host == "" && errors.Is(err, syscall.EAFNOSUPPORT) {
+		l, err := lc.Listen(ctx, "tcp"+family, net.JoinHostPort(host, port))
+		if family == "6" && host == "" && errors.Is(err, syscall.EAFNOSUPPORT) {
 			continue // the kernel has no IPv6
 		}
 		if err != nil {

@@ -24,11 +24,11 @@ func (r *Resolver) Listen(ctx context.Context) (err error) {
 		}
 	}()
 	for _, addr := range r.cfg.Listen {
-		host, port, err := net.SplitHostPort(addr)
+		host, port, families, err := pktinfo.Split(addr)
 		if err != nil {
-			return fmt.Errorf("listen address %q: %w", addr, err)
+			return err
 		}
-		if err := r.bindAll(ctx, host, port); err != nil {
+		if err := r.bindAll(ctx, host, port, families); err != nil {
 			return err
 		}
 	}
@@ -37,12 +37,12 @@ func (r *Resolver) Listen(ctx context.Context) (err error) {
 
 // bindAll opens all sockets of a host and port. A port that the kernel chose for one of
 // them may be taken for another; then it may choose again.
-func (r *Resolver) bindAll(ctx context.Context, host, port string) (err error) {
+func (r *Resolver) bindAll(ctx context.Context, host, port string, families []string) (err error) {
 	const choices = 10
 	udp, tcp := len(r.udp), len(r.tcp)
 	for range choices {
 		at := port
-		for _, family := range families(host) {
+		for _, family := range families {
 			if at, err = r.bind(ctx, family, host, at); err != nil {
 				break
 			}
@@ -61,25 +61,9 @@ func (r *Resolver) bindAll(ctx context.Context, host, port string) (err error) {
 	return err
 }
 
-// families are those that a host is listened to on. A wildcard is one socket for each:
-// so addresses are never mapped, and a machine without IPv6 still serves IPv4.
-func families(host string) []string {
-	addr, err := netip.ParseAddr(host)
-	switch {
-	case host == "" || err == nil && addr.IsUnspecified():
-		return []string{"4", "6"}
-	case err == nil && addr.Is6():
-		return []string{"6"}
-	}
-	return []string{"4"}
-}
-
 // bind opens a UDP and a TCP socket at the same port and returns it: the kernel chooses
 // one for "0".
 func (r *Resolver) bind(ctx context.Context, family, host, port string) (string, error) {
-	if addr, err := netip.ParseAddr(host); err == nil && addr.IsUnspecified() {
-		host = ""
-	}
 	lc := net.ListenConfig{Control: pktinfo.Ask}
 	pc, err := lc.ListenPacket(ctx, "udp"+family, net.JoinHostPort(host, port))
 	if err != nil {

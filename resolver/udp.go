@@ -4,11 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
-	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"tillgate/internal/pktinfo"
 	"tillgate/policy"
@@ -29,7 +25,7 @@ const udpReplies = 1 << 20
 // readUDP serves a socket until its read deadline, which is set when the box stops.
 // Several goroutines may read one socket.
 func (r *Resolver) readUDP(conn *net.UDPConn) error {
-	raw, err := conn.SyscallConn()
+	sender, err := pktinfo.NewSender(conn)
 	if err != nil {
 		return err
 	}
@@ -43,42 +39,20 @@ func (r *Resolver) readUDP(conn *net.UDPConn) error {
 		if err != nil {
 			return fmt.Errorf("reading DNS queries at %v: %w", conn.LocalAddr(), err)
 		}
-		local, ifindex := pktinfo.Read(oob[:oobn])
+		info := pktinfo.Read(oob[:oobn])
 		q := &query{
 			client:  from.Addr().WithZone(""),
-			local:   local,
-			ifindex: ifindex,
+			local:   info.Local,
+			ifindex: info.Interface,
 			proto:   policy.UDP,
 			at:      r.deps.Now(),
 		}
 		q.req, q.fault = parse(wire[:n])
 		q.send = func(reply []byte) {
-			if reply != nil && sendUDP(raw, reply, local, from.Addr(), from.Port(), ifindex) != nil {
+			if reply != nil && sender.Send(reply, info.Local, from, info.Interface) != nil {
 				r.stats.unsent.Add(1)
 			}
 		}
 		r.serve(q)
 	}
-}
-
-// sendUDP sends a reply, or fails at once. Replies to addresses that don't answer ARP wait
-// in the kernel, all against the one buffer of the socket: whoever forged some hundred a
-// second would hold up a sender that waits for room, and with it all other clients.
-func sendUDP(raw syscall.RawConn, reply []byte, local, to netip.Addr, port uint16, ifindex int) error {
-	var dest unix.Sockaddr
-	if to.Is4() {
-		dest = &unix.SockaddrInet4{Port: int(port), Addr: to.As4()}
-	} else {
-		a := &unix.SockaddrInet6{Port: int(port), Addr: to.As16()}
-		if to.IsLinkLocalUnicast() {
-			a.ZoneId = uint32(ifindex)
-		}
-		dest = a
-	}
-	var err error
-	ctlErr := raw.Write(func(fd uintptr) bool {
-		_, err = unix.SendmsgN(int(fd), reply, pktinfo.Source(local, ifindex), dest, unix.MSG_DONTWAIT)
-		return true
-	})
-	return errors.Join(ctlErr, err)
 }

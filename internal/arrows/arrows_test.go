@@ -28,7 +28,7 @@ var arrows = map[string]string{
 	"internal/clock":   ``,
 	"internal/pktinfo": `golang.org/x/sys`,
 	"resolver": `policy decision internal/clock internal/pktinfo
-		github.com/miekg/dns github.com/google/renameio/v2 golang.org/x/sync golang.org/x/sys`,
+		github.com/miekg/dns github.com/google/renameio/v2 golang.org/x/sync`,
 	"proxy":   `policy decision github.com/elazarl/goproxy internal/pktinfo golang.org/x/sync golang.org/x/sys`,
 	"console": `policy decision`,
 	"cmd/tillgate": `policy decision internal/clock internal/strictyaml resolver proxy console

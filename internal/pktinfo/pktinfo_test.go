@@ -1,9 +1,11 @@
 package pktinfo
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,27 +36,107 @@ func TestIncoming(t *testing.T) {
 	}
 }
 
+func sender(t testing.TB, network, addr string) (*net.UDPConn, *Sender) {
+	t.Helper()
+	conn, err := (&net.ListenConfig{Control: Ask}).ListenPacket(t.Context(), network, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	s, err := NewSender(conn.(*net.UDPConn))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn.(*net.UDPConn), s
+}
+
 func TestReadSource(t *testing.T) {
+	_, s := sender(t, "udp4", "127.0.0.1:0")
 	for _, tt := range []struct {
 		addr    string
 		ifindex int // as the source message names it
-	}{{"192.0.2.1", 0}, {"2001:db8::1", 0}, {"fe80::1", 7}} {
+	}{{"192.0.2.1", 0}, {"2001:db8::1", 0}, {"fe80::1", 7}, {"2001:db8::2", 0}} {
 		addr := netip.MustParseAddr(tt.addr)
-		local, ifindex := Read(Source(addr, 7))
-		if local != addr || ifindex != tt.ifindex {
-			t.Errorf("%s: read %v and %d, want itself and %d", tt.addr, local, ifindex, tt.ifindex)
+		info := Read(s.source(addr, 7))
+		if want := (Info{Local: addr, Interface: tt.ifindex}); info != want {
+			t.Errorf("%s: read %v, want %v", tt.addr, info, want)
 		}
 	}
-	if Source(netip.Addr{}, 7) != nil {
+	if s.source(netip.Addr{}, 7) != nil {
 		t.Error("a source of no address")
 	}
 }
 
 func TestReadOther(t *testing.T) {
-	whole := Source(netip.MustParseAddr("2001:db8::1"), 7)
-	for _, oob := range [][]byte{nil, whole[:unix.SizeofCmsghdr-1], whole[:unix.SizeofCmsghdr], whole[:len(whole)-8], unix.UnixRights(1)} {
-		if local, ifindex := Read(oob); local.IsValid() || ifindex != 0 {
-			t.Errorf("%x: read %v and %d, want nothing", oob, local, ifindex)
+	_, s := sender(t, "udp4", "127.0.0.1:0")
+	whole := s.source(netip.MustParseAddr("2001:db8::1"), 7)
+	long := append([]byte{}, whole...)
+	long[0] += 8
+	short := append([]byte{}, whole...)
+	short[0] = unix.SizeofCmsghdr - 1
+	for _, oob := range [][]byte{nil, whole[:unix.SizeofCmsghdr-1], whole[:unix.SizeofCmsghdr], whole[:len(whole)-8], long, short, unix.UnixRights(1)} {
+		if info := Read(oob); info != (Info{}) {
+			t.Errorf("%x: read %v, want nothing", oob, info)
+		}
+	}
+	if info := Read(append(unix.UnixRights(1), whole...)); info.Interface != 0 || !info.Local.IsValid() {
+		t.Errorf("behind another message: %v", info)
+	}
+}
+
+// What is sent comes from the address that it is to come from, and the kernel tells where
+// and when it came; nothing of that allocates.
+func TestSend(t *testing.T) {
+	for _, tt := range []struct{ network, listen, from, to string }{
+		{"udp4", ":0", "127.0.0.9", "127.0.0.8"},
+		{"udp6", "[::]:0", "::1", "::1"},
+	} {
+		conn, s := sender(t, tt.network, tt.listen)
+		raw, err := conn.SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		Stamp(raw)
+		from := netip.MustParseAddr(tt.from)
+		to := netip.AddrPortFrom(netip.MustParseAddr(tt.to), conn.LocalAddr().(*net.UDPAddr).AddrPort().Port())
+		packet, oob := []byte("packet"), make([]byte, Size)
+		var info Info
+		allocs := testing.AllocsPerRun(10, func() {
+			if err := s.Send(packet, from, to, 0); err != nil {
+				t.Fatal(err)
+			}
+			n, oobn, _, peer, err := conn.ReadMsgUDPAddrPort(packet, oob)
+			if err != nil || n != len(packet) || peer.Addr() != from {
+				t.Fatalf("%s: %d bytes from %v, %v", tt.network, n, peer, err)
+			}
+			info = Read(oob[:oobn])
+		})
+		if allocs != 0 {
+			t.Errorf("%s: %v allocations a packet", tt.network, allocs)
+		}
+		if info.Local != to.Addr() || info.Interface == 0 {
+			t.Errorf("%s: came to %v by %d", tt.network, info.Local, info.Interface)
+		}
+		// The machine's clock may be anything, and may step; not to another epoch in a test.
+		if age := time.Since(info.Stamp); age < -time.Hour || age > time.Hour {
+			t.Errorf("%s: came %v ago", tt.network, age)
+		}
+	}
+}
+
+func TestSplit(t *testing.T) {
+	for _, tt := range []struct{ listen, want string }{
+		{":53", " 53 [4 6] <nil>"},
+		{"0.0.0.0:53", " 53 [4 6] <nil>"},
+		{"[::]:0", " 0 [4 6] <nil>"},
+		{"192.0.2.1:53", "192.0.2.1 53 [4] <nil>"},
+		{"[fe80::1%eth0]:53", "fe80::1%eth0 53 [6] <nil>"},
+		{"localhost:53", "localhost 53 [4] <nil>"},
+		{"53", `  [] listen address "53": address 53: missing port in address`},
+	} {
+		host, port, families, err := Split(tt.listen)
+		if got := fmt.Sprint(host, " ", port, " ", families, " ", err); got != tt.want {
+			t.Errorf("%q: %q, want %q", tt.listen, got, tt.want)
 		}
 	}
 }
