@@ -43,6 +43,10 @@ func (s *Set) decideName(r *Request, d *Decision) {
 		d.Reason, d.Rule = DeniedByPolicy, f.deny
 	case f.best >= allowed:
 		d.Reason = f.rule.Service.reason()
+		d.Steer = r.Plane == DNS && f.time && !f.web
+		return
+	case r.Plane == DNS && d.Class.Time && isTimeName(r.Name):
+		d.Reason, d.Rule, d.Steer = LocalService, nil, true
 		return
 	case f.best == notNow:
 		d.Reason = Expired
@@ -54,26 +58,6 @@ func (s *Set) decideName(r *Request, d *Decision) {
 		d.Reason = NotDocumented
 	}
 	d.Above = r.Plane == DNS && s.index.above(&f, r, d.Class.bit)
-}
-
-// decideTime gives the reason for NTP: the box is the time server, whatever
-// the name that the client knows it by.
-func (s *Set) decideTime(r *Request, d *Decision) {
-	class := d.Class
-	switch {
-	case class == nil:
-		d.Reason = UnknownClient
-	case class.ntp != nil && !class.ntp.Service.ended(r.Now):
-		d.Reason, d.Rule = class.ntp.Service.reason(), class.ntp
-	case class.Time:
-		d.Reason = LocalService
-	case class.ntp != nil:
-		d.Reason, d.Rule = Expired, class.ntp
-	case s.ntp != nil:
-		d.Reason, d.Rule = OtherClass, s.ntp
-	default:
-		d.Reason = NotDocumented
-	}
 }
 
 // reason is why what the service has is allowed.

@@ -12,6 +12,8 @@ type found struct {
 	deny    *Rule // the most specific; nil: none
 	allows  bool  // some *.parent of the name is allowed, so what is below it
 	denies  bool  // some *.parent of the name is denied, or *.name
+	time    bool  // some rule that allows it has the port of time servers
+	web     bool  // some rule that allows it has a TCP port
 	node    node  // of the name itself
 	lookups int   // for the test of the promise
 }
@@ -90,7 +92,11 @@ func (f *found) consider(rules []*Rule, r *Request, class uint64, wild bool) {
 		if s > f.best {
 			f.best, f.rule = s, rule
 		}
-		f.allows = f.allows || wild && s >= allowed
+		if s >= allowed {
+			f.allows = f.allows || wild
+			f.time = f.time || rule.Has(UDP, ntpPort)
+			f.web = f.web || rule.web()
+		}
 	}
 }
 

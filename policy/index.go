@@ -39,8 +39,9 @@ type ending struct {
 }
 
 // newIndex builds the index of rules with hosts, of which no host may stand in
-// more than maxSameHost rules. Each service's classes are known by now.
-func newIndex(rules []*Rule) *index {
+// more than maxSameHost rules. Each service's classes are known by now. The classes
+// timed may resolve the timeNames besides.
+func newIndex(rules []*Rule, timed uint64) *index {
 	x := &index{names: make(map[string]node, len(rules)), ending: make(map[string][]ending)}
 	x.rules = slices.Clone(rules)
 	slices.SortStableFunc(x.rules, func(a, b *Rule) int {
@@ -56,7 +57,12 @@ func newIndex(rules []*Rule) *index {
 	}
 	for _, r := range x.rules {
 		if r.Service != nil {
-			x.markAbove(r)
+			x.markAbove(r.Host, ending{r.Service.classes, r.Service.Until})
+		}
+	}
+	if timed != 0 {
+		for _, name := range timeNames {
+			x.markAbove(name, ending{classes: timed})
 		}
 	}
 	return x
@@ -83,26 +89,26 @@ func (x *index) place(i uint32, host string) {
 	x.names[p.name] = n
 }
 
-// markAbove tells all names above the rule's that its classes may reach
-// something below them, unless deny rules take all of it.
-func (x *index) markAbove(r *Rule) {
+// markAbove tells all names above a host that classes may reach something below
+// them, until e ends or for ever, unless deny rules take all of it.
+func (x *index) markAbove(host string, e ending) {
 	// The text of s-*.x or *.x, looked for as a name, is one that the rule is
 	// for and that no rule names exactly: a deny that takes it takes them all.
-	if x.find(&Request{Name: r.Host}, 0).deny != nil {
+	if x.find(&Request{Name: host}, 0).deny != nil {
 		return
 	}
-	p := parseHost(r.Host)
+	p := parseHost(host)
 	name := p.name
 	if p.kind == exact {
 		name = parent(name)
 	}
 	for {
 		n := x.names[name]
-		if r.Service.Until.IsZero() {
-			n.above |= r.Service.classes
+		if e.until.IsZero() {
+			n.above |= e.classes
 		} else {
 			n.endsBelow = true
-			x.ending[name] = addEnding(x.ending[name], ending{r.Service.classes, r.Service.Until})
+			x.ending[name] = addEnding(x.ending[name], e)
 		}
 		x.names[name] = n
 		if name == "" {

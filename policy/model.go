@@ -2,6 +2,7 @@ package policy
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -86,6 +87,11 @@ func (r *Rule) Has(proto Proto, number uint16) bool {
 		}
 	}
 	return false
+}
+
+// web reports whether the rule has a TCP port.
+func (r *Rule) web() bool {
+	return slices.ContainsFunc(r.Ports, func(p Port) bool { return p.Proto == TCP })
 }
 
 // Requirement is what the document says of a service.

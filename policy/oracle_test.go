@@ -39,6 +39,19 @@ func naiveReason(rule *Rule, class *Class, r Request) Reason {
 	return LocalService
 }
 
+// naiveSteer: all that the class may have of the name is time.
+func naiveSteer(s *Set, class *Class, r Request) bool {
+	var ports []Port
+	for _, rule := range s.Rules() {
+		if naiveMatch(rule.Host, r.Name) && naiveReason(rule, class, r) == LocalService {
+			ports = append(ports, rule.Ports...)
+		}
+	}
+	slices.SortFunc(ports, func(a, b Port) int { return int(a.Proto) - int(b.Proto) })
+	ports = slices.Compact(ports)
+	return r.Plane == DNS && naive(s, class, r) == LocalService && slices.Equal(ports, []Port{{UDP, 123}})
+}
+
 // naiveMatch remembers, since there are few hosts and names, and very many pairs.
 func naiveMatch(host, name string) bool {
 	key := [2]string{host, name}
@@ -103,7 +116,7 @@ func drawSet(t *rapid.T, now time.Time) *Set {
 		for range rapid.IntRange(1, 3).Draw(t, "destinations") {
 			service.Destinations = append(service.Destinations, &Rule{
 				Service: service, Host: drawHost(t),
-				Ports: []Port{{TCP, rapid.SampledFrom([]uint16{80, 443}).Draw(t, "port")}},
+				Ports: rapid.SampledFrom([][]Port{{{TCP, 80}}, {{TCP, 443}}, {{UDP, 123}}, {{UDP, 123}, {TCP, 443}}}).Draw(t, "ports"),
 			})
 		}
 		s.services = append(s.services, service)
@@ -144,6 +157,9 @@ func TestDecideAgainstNaive(t *testing.T) {
 			}
 			if d.Verdict == Allow && naiveReason(d.Rule, d.Class, r) != LocalService || d.Rule != nil && !naiveMatch(d.Rule.Host, r.Name) {
 				t.Fatalf("%v: %s by the wrong rule", r, told(d))
+			}
+			if want := naiveSteer(s, d.Class, r); d.Steer != want {
+				t.Fatalf("%v: steer %v, want %v", r, d.Steer, want)
 			}
 			if r.Plane != DNS || d.Verdict == Allow {
 				continue

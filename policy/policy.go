@@ -128,6 +128,7 @@ type Decision struct {
 	Class   *Class // the client's; nil: unknown client
 	Rule    *Rule  // that allowed it, or the nearest that did not; may be nil
 	Above   bool   // the name is denied, but a name below it is allowed to this class
+	Steer   bool   // the name is a time server's: where the box serves time, DNS answers with the box's address
 }
 
 // Pass reports whether the attempt may go on: allowed, or only observed.

@@ -60,8 +60,12 @@ func (s *Set) Class(client netip.Addr, iface string) *Class {
 // seal makes a set of its parts fit to decide. It gives the classes their bits
 // and the services those of the classes that use them.
 func (s *Set) seal() {
+	var timed uint64
 	for i, c := range s.classes {
 		c.bit = 1 << i
+		if c.Time {
+			timed |= c.bit
+		}
 		for _, service := range c.Services {
 			service.classes |= c.bit
 		}
@@ -83,7 +87,7 @@ func (s *Set) seal() {
 			}
 		}
 	}
-	s.index = newIndex(hosts)
+	s.index = newIndex(hosts, timed)
 	s.clients = newClients(s.classes)
 }
 

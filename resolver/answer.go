@@ -60,6 +60,9 @@ func (r *Resolver) serve(q *query) {
 	case !d.Pass():
 		r.stats.denied.Add(1)
 		r.finish(q, q.denial(d), outcome{reason: d.Reason})
+	case d.Steer && r.deps.Steer():
+		m, o := r.steer(q)
+		r.finish(q, m, o)
 	case q.qtype != dns.TypeA && q.qtype != dns.TypeAAAA && q.qtype != dns.TypeCNAME:
 		// HTTPS and SVCB records would hide the SNI (ECH) and carry addresses past
 		// the check; the rest no terminal needs. The name itself is not denied.

@@ -142,14 +142,21 @@ func queryFor(name string, qtype uint16, change ...func(*dns.Msg)) *dns.Msg {
 // exchange sends wire bytes as a client would and returns the reply, nil for none.
 func (b *bench) exchange(client string, proto policy.Proto, wire []byte) *dns.Msg {
 	b.t.Helper()
+	return b.exchangeAt(client, "10.0.0.1", 0, proto, wire)
+}
+
+// exchangeAt is exchange at one of the box's addresses and interfaces.
+func (b *bench) exchangeAt(client, local string, ifindex int, proto policy.Proto, wire []byte) *dns.Msg {
+	b.t.Helper()
 	var m *dns.Msg
 	sent := make(chan []byte, 2)
 	q := &query{
-		client: netip.MustParseAddr(client),
-		local:  netip.MustParseAddr("10.0.0.1"),
-		proto:  proto,
-		at:     b.now,
-		send:   func(wire []byte) { sent <- wire },
+		client:  netip.MustParseAddr(client),
+		local:   netip.MustParseAddr(local),
+		ifindex: ifindex,
+		proto:   proto,
+		at:      b.now,
+		send:    func(wire []byte) { sent <- wire },
 	}
 	q.req, q.fault = parse(wire)
 	b.serve(q)
@@ -168,11 +175,16 @@ func (b *bench) exchange(client string, proto policy.Proto, wire []byte) *dns.Ms
 
 func (b *bench) query(client string, m *dns.Msg) *dns.Msg {
 	b.t.Helper()
+	return b.exchange(client, policy.UDP, packed(b.t, m))
+}
+
+func packed(t testing.TB, m *dns.Msg) []byte {
+	t.Helper()
 	wire, err := m.Pack()
 	if err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
-	return b.exchange(client, policy.UDP, wire)
+	return wire
 }
 
 // gist is a reply in a line: rcode, flags, answers, authority, EDE.

@@ -14,7 +14,7 @@ const (
 	denyTTL = 10
 	// staleTTL is what a stale answer says (RFC 8767 §4).
 	staleTTL = 30
-	// localTTL is for the box's own name and for localhost.
+	// localTTL is for the box's own addresses, by whatever name, and for localhost.
 	localTTL = 30
 	// failTTL is how long a failure is kept (RFC 9520 §3.2: 1 s to 5 min).
 	failTTL = 5

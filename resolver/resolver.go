@@ -77,6 +77,9 @@ type Deps struct {
 	Clock   *clock.Clock
 	Records Recorder
 	Log     *slog.Logger
+	// Steer reports whether the box serves time, so that the names of time servers
+	// are answered with its own address. Nil: it does not.
+	Steer func() bool
 	// Now measures what is kept and how long: unlike the clock's, its time never
 	// steps. Nil: time.Now.
 	Now func() time.Time
@@ -108,6 +111,9 @@ type Resolver struct {
 func New(cfg Config, deps Deps) (*Resolver, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
+	}
+	if deps.Steer == nil {
+		deps.Steer = func() bool { return false }
 	}
 	up, err := newUpstream(upstreamConfig{
 		URL:       cfg.URL,

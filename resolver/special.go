@@ -78,10 +78,15 @@ func (q *query) own(addr netip.Addr) (*dns.Msg, outcome) {
 	if !addr.IsValid() {
 		return q.empty(), o
 	}
+	o.answers = []netip.Addr{addr}
+	return q.box(addr), o
+}
+
+// box answers q with one of the box's own addresses.
+func (q *query) box(addr netip.Addr) *dns.Msg {
 	m := q.reply(dns.RcodeSuccess)
 	m.Answer = []dns.RR{addressRecord(q.req.Question[0].Name, addr, localTTL)}
-	o.answers = []netip.Addr{addr}
-	return m, o
+	return m
 }
 
 // addressRecord is an A or AAAA record.
