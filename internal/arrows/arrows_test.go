@@ -29,6 +29,8 @@ var arrows = map[string]string{
 	"internal/pktinfo": `golang.org/x/sys`,
 	"resolver": `policy decision internal/clock internal/pktinfo
 		github.com/miekg/dns github.com/google/renameio/v2 golang.org/x/sync`,
+	"ntprelay": `policy decision internal/clock internal/pktinfo
+		github.com/beevik/ntp golang.org/x/sync golang.org/x/sys`,
 	"proxy":   `policy decision github.com/elazarl/goproxy internal/pktinfo golang.org/x/sync golang.org/x/sys`,
 	"console": `policy decision`,
 	"cmd/tillgate": `policy decision internal/clock internal/strictyaml resolver proxy console

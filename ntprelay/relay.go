@@ -1,0 +1,80 @@
+// Package ntprelay keeps the box's clock by the documented time servers, and is the
+// time server of the store.
+//
+// # The way of a request
+//
+// A packet is read with the kernel's stamp of when it came (listen.go) and judged by its
+// form (request.go). The policy says whether its client may have the time at all, its rate
+// whether now (serve.go). It is answered from the clock's estimate (answer.go); while the
+// first synchronisation is under way it waits for that (park.go), since the protocol takes
+// the wait out of the measured delay and many a client asks but once a day.
+//
+// No answer is longer than its request, or is anything but an answer: there are no
+// control messages, no broadcasts, no symmetric associations.
+package ntprelay
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+
+	"golang.org/x/sync/errgroup"
+
+	"tillgate/decision"
+	"tillgate/internal/clock"
+	"tillgate/policy"
+)
+
+// Config is what the files say of time.
+type Config struct {
+	// Listen are the addresses to serve on, host:port; an empty host or a wildcard is
+	// every address of the machine, both families. Empty: nobody is served, and the
+	// clock is kept all the same.
+	Listen []string
+	// Servers are asked for the time, names or addresses. Empty: the policy's NTP
+	// destinations.
+	Servers []string
+	// Rate is how many answers a second each client gets on average, Burst how many
+	// at once. A zero Rate is no limit.
+	Rate, Burst int
+	// Port is that of the servers. Zero: 123.
+	Port uint16
+}
+
+// Recorder takes the decisions. Repeat counts a decision whose like was recorded
+// shortly before and reports whether there was one; if not, Record takes it whole.
+type Recorder interface {
+	Repeat(decision.Key) bool
+	Record(decision.Record)
+}
+
+// Deps are the parts that the relay asks.
+type Deps struct {
+	Policy  func() *policy.Set // the set in force; read once a request
+	Clock   *clock.Clock
+	Lookup  func(ctx context.Context, name string) ([]netip.Addr, error) // of the servers' names
+	Records Recorder
+	Log     *slog.Logger
+}
+
+// Relay is an NTP client and server. Its zero value is not usable; see [New].
+type Relay struct {
+	cfg  Config
+	deps Deps
+}
+
+// New starts nothing.
+func New(cfg Config, deps Deps) (*Relay, error) {
+	return &Relay{cfg: cfg, deps: deps}, nil
+}
+
+// Serve keeps the clock and answers requests until ctx ends. It returns when all that it
+// started is gone.
+func (r *Relay) Serve(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.poll(ctx) })
+	return g.Wait()
+}
+
+// Health says whether the box has the time, and whom it has it of.
+func (r *Relay) Health() decision.Health { return r.sourcesHealth() }
