@@ -1,7 +1,8 @@
 // Package storelab builds a store in network namespaces, for tests and for
 // playing: terminals of three classes, the box, and an Internet where unbound
 // answers as dns.google. It needs root, iproute2, nftables and unbound; and nginx
-// for [Store.Web], Chromium and NSS's tools for [Store.Browser].
+// for [Store.Web], chronyd for [Store.Time], Chromium and NSS's tools for
+// [Store.Browser].
 //
 //	sunmi  10.20.1.0/24   eth0.21 ┐
 //	pos    10.20.0.0/24   eth0.20 │
