@@ -6,6 +6,7 @@
 //	GET /v1/explain?client=&name=&port=&proto=&plane=  a verdict and why
 //	GET /v1/log?since=&until=&client=&class=&name=&plane=&verdict=&follow=1
 //	POST /v1/observe {"class": "pos", "for": "2h", "reason": "..."}
+//	POST /v1/time/reset {}
 //
 // Each but the log answers with one JSON object, an error with {"error": "..."}.
 // The log is a stream of lines: the journal's records as they are written, and
@@ -37,7 +38,9 @@ type Config struct {
 	Journal Journal
 	// Observe lets a class through for a while, as [policy.Store.Observe] does.
 	Observe func(context.Context, policy.ObserveRequest) (policy.Observation, error)
-	Log     *slog.Logger
+	// ResetTime forgets what was known of the time; by is the user who asks.
+	ResetTime func(ctx context.Context, by string) (TimeReset, error)
+	Log       *slog.Logger
 }
 
 // maxStreams is how many logs are read at once: each takes a processor while
@@ -61,6 +64,7 @@ func NewAPI(stopping context.Context, cfg Config) *API {
 	a.mux.HandleFunc("GET /v1/explain", a.explain)
 	a.mux.HandleFunc("GET /v1/log", a.log)
 	a.mux.HandleFunc("POST /v1/observe", a.observe)
+	a.mux.HandleFunc("POST /v1/time/reset", a.resetTime)
 	return a
 }
 

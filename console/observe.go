@@ -39,14 +39,9 @@ func DescribeObservation(o policy.Observation) Observation {
 const maxBody = 4 << 10
 
 func (a *API) observe(w http.ResponseWriter, r *http.Request) {
-	uid, known := peerOf(r.Context())
-	if !known || !mayChange(uid) {
-		refuse(w, http.StatusForbidden, fmt.Errorf("only root and %s may do that; use sudo", userName(os.Geteuid())))
-		return
-	}
 	var body Observe
-	if status, err := readBody(w, r, &body); err != nil {
-		refuse(w, status, err)
+	by, ok := change(w, r, &body)
+	if !ok {
 		return
 	}
 	d, err := time.ParseDuration(body.For)
@@ -54,12 +49,27 @@ func (a *API) observe(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, fmt.Errorf("for %q is not a duration, as 2h is", body.For))
 		return
 	}
-	o, err := a.cfg.Observe(r.Context(), policy.ObserveRequest{Class: body.Class, For: d, Reason: body.Reason, By: userName(uid)})
+	o, err := a.cfg.Observe(r.Context(), policy.ObserveRequest{Class: body.Class, For: d, Reason: body.Reason, By: by})
 	if err != nil {
 		refuse(w, http.StatusUnprocessableEntity, err)
 		return
 	}
 	reply(w, DescribeObservation(o))
+}
+
+// change reads what is to be changed into body, and tells who asks for it. If it is not
+// true, the request has been refused.
+func change(w http.ResponseWriter, r *http.Request, body any) (by string, ok bool) {
+	uid, known := peerOf(r.Context())
+	if !known || !mayChange(uid) {
+		refuse(w, http.StatusForbidden, fmt.Errorf("only root and %s may do that; use sudo", userName(os.Geteuid())))
+		return "", false
+	}
+	if status, err := readBody(w, r, body); err != nil {
+		refuse(w, status, err)
+		return "", false
+	}
+	return userName(uid), true
 }
 
 // readBody reads one JSON object. That it must be called so keeps web pages of others
