@@ -97,7 +97,7 @@ func newBench(t testing.TB, change ...func(*Config)) *bench {
 	b := &bench{t: t, now: start}
 	b.Resolver, err = New(cfg, Deps{
 		Policy:  func() *policy.Set { return set },
-		Clock:   clock.New(func() time.Time { return b.now }, time.Time{}),
+		Clock:   clock.System(func() time.Time { return b.now }, time.Time{}),
 		Records: &b.records,
 		Now:     func() time.Time { return b.now },
 		Log:     slog.New(slog.NewTextHandler(io.Discard, nil)),

@@ -58,7 +58,7 @@ func openAppliance(where places, s settings, log *slog.Logger, getenv func(strin
 			a.close()
 		}
 	}()
-	a.clock = clock.New(nil, a.build.Time)
+	a.clock = clock.System(nil, a.build.Time)
 	a.started = a.clock.Now()
 	if a.policy, err = openPolicy(where, a.clock.Now); err != nil {
 		return nil, configurationError{where.config, err, fixFiles}

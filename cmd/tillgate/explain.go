@@ -115,7 +115,7 @@ func explain(ctx context.Context, q console.Question, flags places, p process) (
 	if err != nil {
 		return answered{}, err
 	}
-	now := clock.New(time.Now, readBuild().Time).Trusted()
+	now := clock.System(time.Now, readBuild().Time).Trusted()
 	return answered{by, console.Explain(set, q, now)}, nil
 }
 

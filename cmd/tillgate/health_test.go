@@ -65,7 +65,7 @@ func TestHealthLog(t *testing.T) {
 
 func TestTimeHealth(t *testing.T) {
 	at := func(year int) *clock.Clock {
-		return clock.New(func() time.Time { return time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC) }, time.Time{})
+		return clock.System(func() time.Time { return time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC) }, time.Time{})
 	}
 	if h := timeHealth(at(2040)); h.State != decision.OK {
 		t.Errorf("a clock that may be right: %+v", h)

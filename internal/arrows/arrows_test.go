@@ -25,7 +25,7 @@ var arrows = map[string]string{
 	"policy": `internal/strictyaml
 		github.com/fsnotify/fsnotify golang.org/x/net`,
 	"decision":         `policy github.com/klauspost/compress`,
-	"internal/clock":   ``,
+	"internal/clock":   `golang.org/x/sys`,
 	"internal/pktinfo": `golang.org/x/sys`,
 	"resolver": `policy decision internal/clock internal/pktinfo
 		github.com/miekg/dns github.com/google/renameio/v2 golang.org/x/sync`,

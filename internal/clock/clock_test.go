@@ -20,7 +20,7 @@ func TestLevel(t *testing.T) {
 		{"after the build", built.Add(time.Hour), built, Fine},
 		{"an old build stamp lowers nothing", release.Add(-time.Hour), time.Unix(0, 0), None},
 	} {
-		c := New(func() time.Time { return tt.now }, tt.built)
+		c := System(func() time.Time { return tt.now }, tt.built)
 		if got := c.Level(); got != tt.want {
 			t.Errorf("%s: level %v, want %v", tt.name, got, tt.want)
 		}
