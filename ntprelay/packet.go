@@ -50,7 +50,7 @@ const (
 // unknown is the leap indicator of a clock that is not synchronised.
 const unknown = 3
 
-// offsets of the timestamps that are set after the rest of a packet
+// transmitAt is where the timestamp stands that is written after the rest of a packet.
 const transmitAt = 40
 
 // parseHeader reads the first 48 bytes of b, which must be there.

@@ -16,12 +16,16 @@ package ntprelay
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
+	"net"
 	"net/netip"
+	"runtime"
 
 	"golang.org/x/sync/errgroup"
 
 	"tillgate/decision"
 	"tillgate/internal/clock"
+	"tillgate/internal/pktinfo"
 	"tillgate/policy"
 )
 
@@ -59,22 +63,52 @@ type Deps struct {
 
 // Relay is an NTP client and server. Its zero value is not usable; see [New].
 type Relay struct {
-	cfg  Config
-	deps Deps
+	cfg     Config
+	deps    Deps
+	ifaces  pktinfo.Interfaces
+	clients *clients
+	parked  *parked
+	conns   []*net.UDPConn
+	stats   stats
 }
 
 // New starts nothing.
 func New(cfg Config, deps Deps) (*Relay, error) {
-	return &Relay{cfg: cfg, deps: deps}, nil
+	return &Relay{
+		cfg:     cfg,
+		deps:    deps,
+		clients: newClients(cfg.Rate, cfg.Burst, rand.Uint32),
+		parked:  newParked(),
+	}, nil
 }
 
 // Serve keeps the clock and answers requests until ctx ends. It returns when all that it
-// started is gone.
+// started is gone: what still waits for the time then is told that there is none.
 func (r *Relay) Serve(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.poll(ctx) })
-	return g.Wait()
+	for _, conn := range r.conns {
+		for range runtime.GOMAXPROCS(0) {
+			g.Go(func() error { return r.read(conn) })
+		}
+	}
+	g.Go(func() error {
+		r.expireParked(ctx)
+		return nil
+	})
+	g.Go(func() error {
+		r.deps.Clock.Wait(ctx, clock.Fine)
+		for _, w := range r.parked.close() {
+			r.answer(&w.request)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		r.stopReading()
+		return nil
+	})
+	err := g.Wait()
+	r.closeConns()
+	return err
 }
-
-// Health says whether the box has the time, and whom it has it of.
-func (r *Relay) Health() decision.Health { return r.sourcesHealth() }

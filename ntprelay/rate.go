@@ -1,0 +1,23 @@
+package ntprelay
+
+// leak is how many of the answers that are too many are given all the same: one of so many.
+// Whoever forges a client's address can use up its rate, but not silence it: it gets its
+// answer at one of its next tries (as chrony's ratelimit, leak 2).
+const leak = 4
+
+// bucket is how many answers a client may have at once. The zero value is empty.
+type bucket struct{ tokens float64 }
+
+// take adds new tokens, up to burst, and reports whether there is one for an answer.
+func (b *bucket) take(added, burst float64, random func() uint32) bool {
+	b.tokens = min(burst, b.tokens+added)
+	switch {
+	case b.tokens >= 1:
+		b.tokens--
+		return true
+	case random()%leak == 0:
+		b.tokens = 0
+		return true
+	}
+	return false
+}
