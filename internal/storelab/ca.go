@@ -33,7 +33,8 @@ func newCA(dir string) (*CA, error) {
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 	}
-	der, key, err := ca.sign(template)
+	begins, expires := today()
+	der, key, err := ca.sign(template, begins, expires)
 	if err != nil {
 		return nil, err
 	}
@@ -48,6 +49,16 @@ func newCA(dir string) (*CA, error) {
 // Certificate makes a certificate for names (or addresses) and returns the
 // files that hold it and its key, in PEM.
 func (ca *CA) Certificate(names ...string) (certFile, keyFile string, err error) {
+	begins, expires := today()
+	return ca.certificate(begins, expires, names...)
+}
+
+// today is when certificates are good: a day before and after now.
+func today() (begins, expires time.Time) {
+	return time.Now().Add(-24 * time.Hour), time.Now().Add(24 * time.Hour)
+}
+
+func (ca *CA) certificate(begins, expires time.Time, names ...string) (certFile, keyFile string, err error) {
 	template := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: names[0]},
 		KeyUsage:    x509.KeyUsageDigitalSignature,
@@ -60,7 +71,7 @@ func (ca *CA) Certificate(names ...string) (certFile, keyFile string, err error)
 			template.DNSNames = append(template.DNSNames, name)
 		}
 	}
-	der, key, err := ca.sign(template)
+	der, key, err := ca.sign(template, begins, expires)
 	if err != nil {
 		return "", "", fmt.Errorf("making a certificate for %s: %w", names[0], err)
 	}
@@ -76,17 +87,16 @@ func (ca *CA) Certificate(names ...string) (certFile, keyFile string, err error)
 	return certFile, keyFile, writePEM(keyFile, 0o600, "PRIVATE KEY", keyDER)
 }
 
-// sign makes a key and a certificate of it that is good for a day before and
-// after now. The CA's own, while it has none, is signed by itself.
-func (ca *CA) sign(template *x509.Certificate) (der []byte, key *ecdsa.PrivateKey, err error) {
+// sign makes a key and a certificate of it. The CA's own, while it has none, is signed
+// by itself.
+func (ca *CA) sign(template *x509.Certificate, begins, expires time.Time) (der []byte, key *ecdsa.PrivateKey, err error) {
 	if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		return nil, nil, err
 	}
 	if template.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 64)); err != nil {
 		return nil, nil, err
 	}
-	template.NotBefore = time.Now().Add(-24 * time.Hour)
-	template.NotAfter = time.Now().Add(24 * time.Hour)
+	template.NotBefore, template.NotAfter = begins, expires
 	parent, signer := ca.cert, ca.key
 	if parent == nil {
 		parent, signer = template, key

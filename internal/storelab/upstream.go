@@ -3,6 +3,7 @@ package storelab
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -15,6 +16,8 @@ type Upstream struct {
 	Addrs []netip.Addr
 
 	internet *Internet
+	ca       *CA
+	front    *http.Server // nil: none
 	dir      string
 	process  *Process
 }
@@ -53,7 +56,7 @@ auth-zone:
 `
 
 func newUpstream(in *Internet, ca *CA, dir string) (*Upstream, error) {
-	u := &Upstream{Addrs: google, internet: in, dir: dir}
+	u := &Upstream{Addrs: google, internet: in, ca: ca, dir: dir}
 	cert, key, err := ca.Certificate("dns.google", "8.8.8.8", "8.8.4.4")
 	if err != nil {
 		return nil, err

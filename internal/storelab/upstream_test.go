@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
@@ -19,6 +20,12 @@ import (
 // doh asks one of dns.google's addresses from the box, and returns the rcode
 // and the answers as a master file has them, without TTL and class.
 func doh(s *Store, server netip.Addr, name string, qtype uint16) ([]string, error) {
+	lines, _, err := dohDated(s, server, name, qtype)
+	return lines, err
+}
+
+// dohDated is doh, with the answer's Date header.
+func dohDated(s *Store, server netip.Addr, name string, qtype uint16) (lines []string, date string, err error) {
 	client := &http.Client{Transport: &http.Transport{
 		DialContext:       s.Box.Dial,
 		TLSClientConfig:   &tls.Config{RootCAs: s.CA.Pool, ServerName: "dns.google"},
@@ -27,28 +34,28 @@ func doh(s *Store, server netip.Addr, name string, qtype uint16) ([]string, erro
 	defer client.CloseIdleConnections()
 	query, err := new(dns.Msg).SetQuestion(dns.Fqdn(name), qtype).Pack()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	url := "https://" + netip.AddrPortFrom(server, 443).String() + "/dns-query"
 	resp, err := client.Post(url, "application/dns-message", bytes.NewReader(query))
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	var m dns.Msg
 	if err := m.Unpack(body); err != nil {
-		return nil, fmt.Errorf("%s: %w", resp.Status, err)
+		return nil, "", fmt.Errorf("%s: %w", resp.Status, err)
 	}
-	lines := []string{dns.RcodeToString[m.Rcode]}
+	lines = []string{dns.RcodeToString[m.Rcode]}
 	for _, rr := range m.Answer {
 		f := strings.Fields(rr.String())
 		lines = append(lines, strings.Join(append(f[:1], f[3:]...), " "))
 	}
-	return lines, nil
+	return lines, resp.Header.Get("Date"), nil
 }
 
 func TestUpstreamKnowsTheInternet(t *testing.T) {
@@ -127,5 +134,38 @@ func TestUpstreamKilledAndStarted(t *testing.T) {
 	got, err := doh(s, google[0], "dns.google", dns.TypeA)
 	if err != nil || len(got) != 3 {
 		t.Errorf("started again: %q, %v", got, err)
+	}
+}
+
+// A front answers as dns.google does, and dates its answers; unbound does not.
+func TestFront(t *testing.T) {
+	const name = "api.eu.sunmi.com"
+	s := New(t, Config{Names: []string{name}})
+	a4, _ := s.Internet.Addr(t, name)
+	want := []string{"NOERROR", name + ". A " + a4.String()}
+	for _, tt := range []struct {
+		front *Front
+		date  string
+	}{
+		{nil, ""},
+		{&Front{}, ""},
+		{&Front{Date: func() time.Time { return time.Unix(0, 0) }}, "Thu, 01 Jan 1970 00:00:00 GMT"},
+		{nil, ""},
+	} {
+		if tt.front == nil {
+			s.Upstream.EndFront()
+		} else {
+			s.Upstream.Front(t, *tt.front)
+		}
+		for _, server := range s.Upstream.Addrs {
+			got, date, err := dohDated(s, server, name, dns.TypeA)
+			if diff := cmp.Diff(want, got); err != nil || diff != "" || date != tt.date {
+				t.Errorf("%v at %v: %v, dated %q (-want +got):\n%s", tt.front, server, err, date, diff)
+			}
+		}
+	}
+	s.Upstream.Front(t, Front{Begins: time.Unix(0, 0), Expires: time.Unix(1, 0)})
+	if _, err := doh(s, s.Upstream.Addrs[0], name, dns.TypeA); err == nil {
+		t.Error("a certificate of 1970 was taken")
 	}
 }
