@@ -1,0 +1,325 @@
+package ntprelay
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"tillgate/internal/clock"
+)
+
+// remote serves on the loopback interface: answer makes the datagrams that go back.
+func remote(t *testing.T, network string, answer func(request []byte) [][]byte) netip.AddrPort {
+	t.Helper()
+	host := map[string]string{"udp4": "127.0.0.1:0", "udp6": "[::1]:0"}[network]
+	conn, err := net.ListenPacket(network, host)
+	if err != nil {
+		t.Skipf("no loopback of that family: %v", err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		buf := make([]byte, 1024)
+		for {
+			n, from, err := conn.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			for _, datagram := range answer(buf[:n]) {
+				conn.WriteTo(datagram, from)
+			}
+		}
+	}()
+	t.Cleanup(func() { conn.Close(); <-done })
+	return conn.LocalAddr().(*net.UDPAddr).AddrPort()
+}
+
+// good is the reply of a good server that is ahead of this machine's clock.
+func good(request []byte, ahead time.Duration) header {
+	now := time.Now().Add(ahead)
+	return header{version: 4, mode: server, stratum: 2, precision: -23, refID: 0x05060708,
+		rootDelay: 0x4000, rootDispersion: 0x0800, reference: stampOf(now.Add(-time.Minute)),
+		origin: parseHeader(request).transmit, receive: stampOf(now), transmit: stampOf(now)}
+}
+
+func (h header) bytes() []byte {
+	b := make([]byte, headerSize)
+	h.put(b)
+	return b
+}
+
+func machine() *asker { return &asker{raw: clock.New(clock.Config{}).Raw, wall: time.Now} }
+
+// however far the server's time is from the system's, the sample is right.
+func TestAskOffset(t *testing.T) {
+	now := time.Now()
+	for _, tt := range []struct {
+		name    string
+		network string
+		ahead   time.Duration
+	}{
+		{"right", "udp4", 0},
+		{"IPv6", "udp6", 0},
+		{"a second behind", "udp4", -time.Second},
+		{"fifty years behind", "udp4", -50 * 365 * 24 * time.Hour},
+		{"fifty years ahead", "udp4", 50 * 365 * 24 * time.Hour},
+		{"at the turn of the era", "udp4", time.Date(2036, 2, 7, 6, 28, 16, 0, time.UTC).Sub(now)},
+		{"in the next era", "udp4", time.Date(2036, 2, 7, 6, 28, 30, 0, time.UTC).Sub(now)},
+		{"in the year 2100", "udp4", time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC).Sub(now)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			to := remote(t, tt.network, func(request []byte) [][]byte {
+				return [][]byte{good(request, tt.ahead).bytes()}
+			})
+			a := machine()
+			s, err := a.ask(t.Context(), to)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := a.now()
+			// The server reads this machine's clock, so the bound is the round trip's half.
+			want := m.wall.Add(s.Raw - m.raw).Add(tt.ahead)
+			if off := s.Time.Sub(want).Abs(); off > s.Delay/2+time.Millisecond {
+				t.Errorf("the sample is off by %v, with a delay of %v", off, s.Delay)
+			}
+			if s.Delay < 0 || s.Delay > time.Second {
+				t.Errorf("delay %v", s.Delay)
+			}
+			if age := s.Time.Sub(s.RefTime); (age - time.Minute).Abs() > time.Second {
+				t.Errorf("reference time %v is %v before the time", s.RefTime, age)
+			}
+			s.RefTime, s.Raw, s.Delay, s.Time = time.Time{}, 0, 0, time.Time{}
+			want2 := clock.Sample{Server: to.Addr(), RootDelay: 250 * time.Millisecond, RootDispersion: 31250 * time.Microsecond,
+				Precision: time.Second >> 23, Stratum: 2, RefID: 0x05060708}
+			if s != want2 {
+				t.Errorf("sample %+v, want %+v", s, want2)
+			}
+		})
+	}
+}
+
+// What a server takes to answer is no delay.
+func TestAskHeld(t *testing.T) {
+	to := remote(t, "udp4", func(request []byte) [][]byte {
+		h := good(request, 0)
+		time.Sleep(20 * time.Millisecond) // the server's own work, not a wait of the test's
+		h.transmit = stampOf(time.Now())
+		return [][]byte{h.bytes()}
+	})
+	s, err := machine().ask(t.Context(), to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Delay < 0 || s.Delay > 15*time.Millisecond {
+		t.Errorf("delay %v: with the 20 ms that the server held the request", s.Delay)
+	}
+}
+
+func TestAskRefuses(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		edit func(h *header)
+		want string // in the error
+		code string // of a kiss
+		poll time.Duration
+	}{
+		{"version 5", func(h *header) { h.version = 5 }, "NTP version 5", "", 0},
+		{"version 7", func(h *header) { h.version, h.leap = 7, 3 }, "NTP version 7", "", 0},
+		{"version 2", func(h *header) { h.version = 2 }, "NTP version 2", "", 0},
+		{"a client's", func(h *header) { h.mode = client }, "not a server's", "", 0},
+		{"broadcast", func(h *header) { h.mode = 5 }, "not a server's", "", 0},
+		{"to another request", func(h *header) { h.origin++ }, "another request", "", 0},
+		{"leap 3", func(h *header) { h.leap = 3 }, "not synchronised", "", 0},
+		{"stratum 16", func(h *header) { h.stratum = 16 }, "not synchronised", "", 0},
+		{"stratum 0", func(h *header) { h.stratum, h.refID = 0, 0 }, "not synchronised", "", 0},
+		{"stratum 0 while it starts", func(h *header) { h.stratum, h.refID = 0, 0x494e4954 }, "not synchronised", "", 0},
+		{"no reference time", func(h *header) { h.reference = 0 }, "never set its clock", "", 0},
+		{"a stale one", func(h *header) { h.reference -= 37 * 3600 << 32 }, "not fresh", "", 0},
+		{"one to come", func(h *header) { h.reference += 3600 << 32 }, "invalid time", "", 0},
+		{"dispersion", func(h *header) { h.rootDispersion = 17 << 16 }, "dispersion", "", 0},
+		{"no transmit time", func(h *header) { h.transmit = 0 }, "transmit time", "", 0},
+		{"sent before it came", func(h *header) { h.receive += 1 << 32 }, "backwards", "", 0},
+		{"held for too long", func(h *header) { h.receive -= 60 << 32 }, "held the request", "", 0},
+		{"no receive time", func(h *header) { h.receive = 0 }, "held the request", "", 0},
+		{"a clock of two seconds", func(h *header) { h.precision = 1 }, "more than seconds", "", 0},
+		{"a clock of 2^-128 s", func(h *header) { h.precision = -128 }, "no time has", "", 0},
+		{"polled each 2^-128 s", func(h *header) { h.poll = -128 }, "no time has", "", 0},
+		{"of this box", func(h *header) { h.refID = 0x7f000001 }, "from this box", "", 0},
+		{"RATE", func(h *header) { h.stratum, h.refID, h.poll = 0, 0x52415445, 10 }, "said RATE", "RATE", 1024 * time.Second},
+		{"RATE with no transmit time", func(h *header) { h.stratum, h.refID, h.transmit = 0, 0x52415445, 0 }, "said RATE", "RATE", time.Second},
+		{"RATE for ever", func(h *header) { h.stratum, h.refID, h.poll = 0, 0x52415445, 127 }, "said RATE", "RATE", 131072 * time.Second},
+		{"RATE for less", func(h *header) { h.stratum, h.refID, h.poll = 0, 0x52415445, -128 }, "said RATE", "RATE", time.Second},
+		{"DENY with leap 3", func(h *header) { h.stratum, h.refID, h.leap, h.transmit = 0, 0x44454e59, 3, 0 }, "said DENY", "DENY", 0},
+		{"RSTR", func(h *header) { h.stratum, h.refID = 0, 0x52535452 }, "said RSTR", "RSTR", 0},
+		{"DENY to another request", func(h *header) { h.stratum, h.refID, h.origin = 0, 0x44454e59, 0 }, "another request", "", 0},
+	} {
+		to := remote(t, "udp4", func(request []byte) [][]byte {
+			h := good(request, 0)
+			tt.edit(&h)
+			return [][]byte{h.bytes()}
+		})
+		s, err := machine().ask(t.Context(), to)
+		if err == nil {
+			t.Errorf("%s: was taken: %+v", tt.name, s)
+			continue
+		}
+		if !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: error %q, want one with %q", tt.name, err, tt.want)
+		}
+		kiss, ok := errors.AsType[*kissError](err)
+		switch {
+		case ok != (tt.code != ""):
+			t.Errorf("%s: kiss %v", tt.name, kiss)
+		case ok && (kiss.code != tt.code || kiss.poll != tt.poll || kiss.final() != (tt.code != "RATE")):
+			t.Errorf("%s: kiss %+v", tt.name, kiss)
+		}
+	}
+}
+
+// Precisions that no shift can take, and that are fine.
+func TestAskPrecision(t *testing.T) {
+	for _, tt := range []struct {
+		exponent int8
+		want     time.Duration
+	}{{0, time.Second}, {-1, time.Second / 2}, {-127, 0}} {
+		to := remote(t, "udp4", func(request []byte) [][]byte {
+			h := good(request, 0)
+			h.precision = tt.exponent
+			return [][]byte{h.bytes()}
+		})
+		if s, err := machine().ask(t.Context(), to); err != nil || s.Precision != tt.want {
+			t.Errorf("precision 2^%d s: %v, %v", tt.exponent, s.Precision, err)
+		}
+	}
+}
+
+func TestAskBadDatagrams(t *testing.T) {
+	for name, datagram := range map[string][]byte{
+		"empty": {}, "one byte": {0x24}, "47 bytes": bytes.Repeat([]byte{0x24}, 47), "noise": bytes.Repeat([]byte{0xff}, 500),
+	} {
+		to := remote(t, "udp4", func([]byte) [][]byte { return [][]byte{datagram} })
+		if s, err := machine().ask(t.Context(), to); err == nil {
+			t.Errorf("%s: was taken: %+v", name, s)
+		}
+	}
+}
+
+// What follows the header is not read: extension fields, an authenticator.
+func TestAskLongReply(t *testing.T) {
+	to := remote(t, "udp4", func(request []byte) [][]byte {
+		return [][]byte{append(good(request, 0).bytes(), make([]byte, 20)...)}
+	})
+	if _, err := machine().ask(t.Context(), to); err != nil {
+		t.Error(err)
+	}
+}
+
+// A request tells nothing of this box, and its nonce is new each time.
+func TestAskRequest(t *testing.T) {
+	requests := make(chan []byte, 2)
+	to := remote(t, "udp4", func(request []byte) [][]byte {
+		requests <- bytes.Clone(request)
+		return [][]byte{good(request, 0).bytes()}
+	})
+	for range 2 {
+		if _, err := machine().ask(t.Context(), to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, second := <-requests, <-requests
+	if bytes.Equal(first[transmitAt:], second[transmitAt:]) {
+		t.Error("the nonce is the same again")
+	}
+	binary.BigEndian.PutUint64(first[transmitAt:], 0)
+	want := make([]byte, headerSize)
+	want[0] = 4<<3 | byte(client)
+	if !bytes.Equal(first, want) {
+		t.Errorf("request % x", first)
+	}
+}
+
+// A step of the system's clock under an exchange spoils it, a slew does not.
+func TestAskStep(t *testing.T) {
+	to := remote(t, "udp4", func(request []byte) [][]byte { return [][]byte{good(request, 0).bytes()} })
+	for _, tt := range []struct {
+		name string
+		by   time.Duration
+		want error
+	}{
+		{"none", 0, nil},
+		{"slewed", 500 * time.Microsecond, nil},
+		{"ahead", 2 * time.Second, errStepped},
+		{"back", -2 * time.Second, errStepped},
+		{"from 1970", 56 * 365 * 24 * time.Hour, errStepped},
+	} {
+		a, reads := machine(), 0
+		raw := a.raw
+		a.raw = func() time.Duration { return raw() }
+		a.wall = func() time.Time {
+			if reads++; reads > 1 { // the first is before the request
+				return time.Now().Add(tt.by)
+			}
+			return time.Now()
+		}
+		// One read of each suffices if raw stands still while it is read.
+		frozen := raw()
+		n := 0
+		a.raw = func() time.Duration {
+			if n++; n%2 == 1 {
+				frozen = raw()
+			}
+			return frozen
+		}
+		if _, err := a.ask(t.Context(), to); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
+		}
+	}
+}
+
+// Nobody answers: the end of ctx ends the wait.
+func TestAskEnds(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stop := errors.New("the box stops")
+	to := remote(t, "udp4", func([]byte) [][]byte { cancel(stop); return nil })
+	if _, err := machine().ask(ctx, to); !errors.Is(err, stop) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// A port at which nobody is says so at once.
+func TestAskNobody(t *testing.T) {
+	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	conn.Close()
+	if _, err := machine().ask(t.Context(), to); err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestStampAge(t *testing.T) {
+	at := func(y int) time.Time { return time.Date(y, 5, 6, 7, 8, 9, 500, time.UTC) }
+	for _, tt := range []struct {
+		name         string
+		now, stamped time.Time
+		want         time.Duration
+	}{
+		{"now", at(2026), at(2026), 0},
+		{"a moment ago", at(2026), at(2026).Add(-1500 * time.Millisecond), 1500 * time.Millisecond},
+		{"in the future", at(2026), at(2026).Add(time.Nanosecond), -time.Nanosecond},
+		{"of 32 bits after 2038", at(2040), time.Unix(int64(int32(at(2040).Unix())), 499), time.Nanosecond},
+		{"of 32 bits in 2200", at(2200), time.Unix(int64(int32(at(2200).Unix())), 0), 500 * time.Nanosecond},
+	} {
+		if got := stampAge(tt.now, tt.stamped); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
