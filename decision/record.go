@@ -20,6 +20,7 @@ const (
 	EventStop   Event = "stop"
 	EventHealth Event = "health" // a part of the box failed, or is well again
 	EventPrune  Event = "prune"  // segments were deleted
+	EventTime   Event = "time"   // what is known of the time, or of whom it comes from, has changed
 )
 
 // A Record is one line of the journal. Zero fields are absent in it, but for

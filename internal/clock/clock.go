@@ -73,6 +73,7 @@ type Clock struct {
 	machine  machine
 	quorum   int
 	maxError time.Duration
+	built    time.Time
 	believed bool // the system's clock is, by a clock of [System]
 
 	now     atomic.Pointer[Estimate] // never nil
@@ -112,6 +113,7 @@ func New(cfg Config) *Clock {
 			floor = t.Round(0).UTC()
 		}
 	}
+	c.built = cfg.Built
 	c.machine.init(cfg.Machine)
 	c.drift.remember(cfg.Saved.Drift / million)
 	c.SetServers(cfg.Servers)
