@@ -191,9 +191,9 @@ func (j *Journal) clean() error {
 	return err
 }
 
-// Record takes a record. It never waits for the disk. An event is always
-// written; a decision is written at once if it is the first of its [Key] in the
-// window, else counted. Time, if zero, Policy, if empty, Seq, Boot and
+// Record takes a record. It never waits for the disk. A decision is written at
+// once if it is the first of its [Key] in the window, else counted; so is the end of
+// an exchange by HTTP. Any other event is always written. Time, if zero, Policy, if empty, Seq, Boot and
 // UntrustedTime are filled in. Strings and lists too long for a line are cut.
 //
 // The journal keeps r and what it points to: no string in it may point into a
@@ -206,7 +206,7 @@ func (j *Journal) Record(r Record) {
 	}
 	r.Policy = cmp.Or(r.Policy, j.cfg.PolicyID())
 	r.cut()
-	if r.Event != "" {
+	if !r.counted() {
 		j.emit(r)
 	} else if !j.repeats.record(r, now) {
 		j.emit(r) // the journal is ending: in full, or dropped and counted
@@ -296,7 +296,7 @@ func (j *Journal) Boot() string { return j.cfg.Boot }
 // Stats are the journal's numbers, counted since [Open] unless they say otherwise.
 type Stats struct {
 	Records      uint64    // written, or waiting to be
-	Repeats      uint64    // attempts counted in the record of another
+	Repeats      uint64    // attempts, and ends of exchanges, counted in the record of another
 	Dropped      uint64    // attempts without a record, for want of memory or after the end
 	BytesWritten uint64    // to segments, before compression
 	Syncs        uint64    // batches sealed and flushed to the disk

@@ -13,7 +13,7 @@ type Event string
 // The events.
 const (
 	EventOpen   Event = "open"   // a tunnel was opened
-	EventClose  Event = "close"  // a tunnel has ended
+	EventClose  Event = "close"  // a tunnel, or an exchange by HTTP, has ended
 	EventChange Event = "change" // a policy was read, good or bad
 	EventGap    Event = "gap"    // records are missing, and how many
 	EventStart  Event = "start"
@@ -61,10 +61,11 @@ type Record struct {
 	Detail        string
 }
 
-// A Key tells which decisions are repeats of each other: within the window
-// only the first is written in full, the rest are counted.
+// A Key tells which decisions, and which ends of exchanges by HTTP, are repeats of
+// each other: within the window only the first is written in full, the rest are counted.
 type Key struct {
 	Plane   policy.Plane
+	Event   Event
 	Verdict policy.Verdict
 	Reason  policy.Reason
 	Client  netip.Addr
@@ -74,11 +75,18 @@ type Key struct {
 	Qtype   string
 	Rcode   string
 	Stale   bool
+	By      string
 }
 
 // Key returns what the record is a repeat by.
 func (r *Record) Key() Key {
-	return Key{r.Plane, r.Verdict, r.Reason, r.Client, r.Name, r.Port, r.Proto, r.Qtype, r.Rcode, r.Stale}
+	return Key{r.Plane, r.Event, r.Verdict, r.Reason, r.Client, r.Name, r.Port, r.Proto, r.Qtype, r.Rcode, r.Stale, r.By}
+}
+
+// counted reports whether repeats of the record are counted. Those of decisions are; and
+// those of the ends of exchanges by HTTP, which are as many.
+func (r *Record) counted() bool {
+	return r.Event == "" || r.Event == EventClose && r.Plane == policy.HTTP
 }
 
 // attempts is how many attempts, or events, the record stands for.

@@ -17,17 +17,18 @@ const (
 	shardClients = 32  // clients of a shard that are told apart when it is full
 )
 
-// repeats counts the repeats of decisions. No attempt is lost, whatever is full:
+// repeats counts the repeats of decisions, and of the ends of exchanges by HTTP, whose
+// bytes it adds up. No attempt and no byte is lost, whatever is full:
 //
 //   - The first attempt of a [Key] is written at once and opens a window. Those
 //     after it are counted; when the window ends, one record stands for them.
 //     What was counted is written each [Config.Sync], too, so a power cut takes
 //     no more of it than of other records. A new policy ends the window: the
 //     record that stands for repeats has the hash and the rule of the first.
-//   - A key that finds its shard full is counted by plane, verdict, reason and
+//   - A key that finds its shard full is counted by plane, event, verdict, reason and
 //     client; when that window ends, one record stands for all of them.
 //   - When too many clients are counted so, the further ones are counted
-//     together, by plane, verdict and reason. These lists are closed, so there
+//     together, by plane, event, verdict and reason. These lists are closed, so there
 //     are no more windows than their product.
 //
 // So the counts of all records that decisions cause, where no count is one,
@@ -90,7 +91,7 @@ func (w *window) count(n uint64, at time.Time) {
 func (w *window) write(to func(Record)) {
 	if w.rest.Count > 0 {
 		to(w.rest)
-		w.rest.Count, w.rest.Until = 0, time.Time{}
+		w.rest.Count, w.rest.Until, w.rest.Up, w.rest.Down = 0, time.Time{}, 0, 0
 	}
 }
 
@@ -108,7 +109,7 @@ func (t *repeats) repeat(k Key, policy string, now time.Time) bool {
 	return true
 }
 
-// record takes a decision: writes it, or counts it. It reports false when the
+// record takes a record that is counted: writes it, or counts it. It reports false when the
 // table is closed.
 func (t *repeats) record(r Record, now time.Time) bool {
 	s := t.shard(r.Client)
@@ -129,6 +130,8 @@ func (t *repeats) record(r Record, now time.Time) bool {
 		w = t.overflow(s, &r, now)
 	}
 	w.count(r.attempts(), r.Time)
+	w.rest.Up += r.Up
+	w.rest.Down += r.Down
 	s.counts++
 	return true
 }
@@ -155,8 +158,8 @@ func (s *shard) add(w *window) *window {
 // overflow returns the window in which a decision is counted that has none of
 // its own.
 func (t *repeats) overflow(s *shard, r *Record, now time.Time) *window {
-	k := Key{Plane: r.Plane, Verdict: r.Verdict, Reason: r.Reason, Client: r.Client}
-	rest := Record{Boot: r.Boot, UntrustedTime: r.UntrustedTime, Plane: r.Plane, Verdict: r.Verdict, Reason: r.Reason,
+	k := Key{Plane: r.Plane, Event: r.Event, Verdict: r.Verdict, Reason: r.Reason, Client: r.Client}
+	rest := Record{Boot: r.Boot, UntrustedTime: r.UntrustedTime, Plane: r.Plane, Event: r.Event, Verdict: r.Verdict, Reason: r.Reason,
 		Client: r.Client, Class: r.Class, Policy: r.Policy, Detail: "various names; too many at once to list"}
 	if s.over[k] == nil && len(s.over) >= t.clients {
 		k.Client, rest.Client, rest.Class = netip.Addr{}, netip.Addr{}, ""

@@ -186,10 +186,11 @@ func TestRepeatNewPolicy(t *testing.T) {
 	}
 }
 
-// Each field of a key tells records apart, and events are never counted.
+// Each field of a key tells records apart. Of events only the ends of exchanges by HTTP
+// are counted.
 func TestRepeatKeys(t *testing.T) {
 	j := mustOpen(t, Config{Dir: t.TempDir()}, quickDisk(), defaults())
-	base := Record{Plane: policy.DNS, Client: netip.MustParseAddr("10.0.0.1")}
+	base := Record{Plane: policy.HTTP, Client: netip.MustParseAddr("10.0.0.1")}
 	all := []func(r *Record){
 		func(r *Record) {},
 		func(r *Record) { r.Plane = policy.TLS },
@@ -202,6 +203,12 @@ func TestRepeatKeys(t *testing.T) {
 		func(r *Record) { r.Qtype = "A" },
 		func(r *Record) { r.Rcode = "NXDOMAIN" },
 		func(r *Record) { r.Stale = true },
+		func(r *Record) { r.By = "client" },
+		func(r *Record) { r.Event = EventClose },
+		func(r *Record) { r.Event, r.Name = EventClose, "x" },
+		func(r *Record) { r.Event, r.By = EventClose, "client" },
+		func(r *Record) { r.Event, r.Rcode = EventClose, "connection_terminated" },
+		func(r *Record) { r.Event, r.Plane = EventClose, policy.Connect },
 		func(r *Record) { r.Event = EventOpen },
 	}
 	for range 2 {
@@ -211,8 +218,40 @@ func TestRepeatKeys(t *testing.T) {
 			j.Record(r)
 		}
 	}
-	if got := len(pendingRecords(t, j)); got != len(all)+1 {
-		t.Errorf("%d records, want %d: one a key, and two events", got, len(all)+1)
+	if got := len(pendingRecords(t, j)); got != len(all)+2 {
+		t.Errorf("%d records, want %d: one a key, and of two events each", got, len(all)+2)
+	}
+}
+
+// Whatever is full, the bytes of all records are those that exchanges moved.
+func TestRepeatAddsUpBytes(t *testing.T) {
+	now := at("2026-11-22T10:00:00Z")
+	for _, windows := range []int{0, 1, shardWindows} {
+		j := mustOpen(t, Config{Dir: t.TempDir(), Now: func() time.Time { return now }}, quickDisk(), limits{maxPending, segmentSize, windows, 0})
+		for i := range 10 {
+			for _, name := range []string{"a.example", "b.example"} {
+				r := Record{Plane: policy.HTTP, Event: EventClose, Verdict: policy.Allow, Client: netip.MustParseAddr("10.0.0.1"), Name: name, By: "server"}
+				r.Up, r.Down, r.Ms = 1, uint64(i), 5
+				j.Record(r)
+			}
+			if i == 5 {
+				j.repeats.writeCounts()
+			}
+		}
+		j.repeats.close()
+		var got Record
+		records := pendingRecords(t, j)
+		for _, r := range records {
+			if r.Event != EventClose {
+				t.Errorf("%+v", r)
+			}
+			got.Count += r.attempts()
+			got.Up += r.Up
+			got.Down += r.Down
+		}
+		if got.Count != 20 || got.Up != 20 || got.Down != 90 || len(records) > 6 {
+			t.Errorf("%d windows: %d records of %d ends, %d up, %d down", windows, len(records), got.Count, got.Up, got.Down)
+		}
 	}
 }
 

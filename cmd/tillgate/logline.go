@@ -72,7 +72,7 @@ func (l *logWriter) decision(b *strings.Builder, stamp string, r *decision.Recor
 	verdict, colour, text := r.Verdict.String(), verdictColours[r.Verdict], why(r, l.location)
 	switch {
 	case r.Event == decision.EventClose:
-		verdict, colour, text = string(r.Event), faint, howItEnded(r)
+		verdict, colour, text = string(r.Event), faint, howItEnded(r, l.location)
 	case r.Verdict == policy.Allow && troubled(r):
 		colour = yellow
 	}
@@ -160,16 +160,37 @@ var endings = map[string]string{
 	"error":  "closed by a fault of the box",
 }
 
-// howItEnded is the end of a tunnel in words: who ended it, when, and what it carried.
-func howItEnded(r *decision.Record) string {
+// howItEnded is the end of a tunnel, or of exchanges, in words: who ended it, when, and
+// what it carried.
+func howItEnded(r *decision.Record, location *time.Location) string {
 	text := endings[r.By]
 	if text == "" {
 		text = "closed"
 	}
-	if r.Detail != "" {
-		text += " (" + printable(r.Detail) + ")"
+	what := printable(r.Detail)
+	if what == "" {
+		what = strings.ReplaceAll(printable(r.Rcode), "_", " ")
 	}
-	return text + fmt.Sprintf(" after %s; %s up, %s down", elapsed(r.Ms), size(r.Up), size(r.Down))
+	if what != "" {
+		text += " (" + what + ")"
+	}
+	if r.Count == 0 {
+		text += " after " + elapsed(r.Ms)
+	}
+	text += fmt.Sprintf("; %s up, %s down", size(r.Up), size(r.Down))
+	if r.Count > 0 {
+		text += "; " + times(r, location)
+	}
+	return text
+}
+
+// times is how many a record stands for.
+func times(r *decision.Record, location *time.Location) string {
+	text := strconv.FormatUint(r.Count, 10) + " more"
+	if !r.Until.IsZero() {
+		text += " until " + r.Until.In(location).Format(time.TimeOnly)
+	}
+	return text
 }
 
 // elapsed is a number of milliseconds, for people.
@@ -209,11 +230,7 @@ func why(r *decision.Record, location *time.Location) string {
 	}
 	add(printable(r.Detail))
 	if r.Count > 0 {
-		times := strconv.FormatUint(r.Count, 10) + " more"
-		if !r.Until.IsZero() {
-			times += " until " + r.Until.In(location).Format(time.TimeOnly)
-		}
-		add(times)
+		add(times(r, location))
 	}
 	return strings.Join(words, "; ")
 }

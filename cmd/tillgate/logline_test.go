@@ -45,6 +45,9 @@ func logged() []decision.Record {
 			Name: "dns.google", Port: 443, Proto: policy.TCP, Service: "payxpert/emv", Row: 1, Rcode: "connection_refused", Detail: "8.8.8.8:443: connection refused"},
 		{Time: at.Add(14 * time.Second), Plane: policy.HTTP, Event: decision.EventClose, Verdict: policy.WouldDeny, Reason: policy.NotDocumented,
 			Client: till, Class: "sunmi", Name: "evil.example", Port: 80, Proto: policy.TCP, Ms: 812.4, By: "policy", Detail: "not-documented"},
+		{Time: at.Add(14 * time.Second), Plane: policy.HTTP, Event: decision.EventClose, Verdict: policy.Allow, Reason: policy.Documented,
+			Client: till, Class: "sunmi", Name: "www.qualcomm.cn", Port: 80, Proto: policy.TCP, Rcode: "connection_terminated",
+			Up: 100, Down: 20, By: "server", Count: 3, Until: at.Add(16 * time.Second)},
 		{Time: at.Add(15 * time.Second), Plane: policy.TLS, Reason: policy.NotTLS, Client: till, Class: "sunmi", Port: 25, Proto: policy.TCP},
 		{Time: at.Add(24 * time.Hour), Plane: policy.System, Event: decision.EventGap, Count: 7, Detail: "7 records were lost"},
 		{Time: at.Add(24 * time.Hour), Plane: policy.System, Event: decision.EventStop},
@@ -79,6 +82,7 @@ func TestLogOfAPipe(t *testing.T) {
 2026-11-22 07:01:24 close 10.20.1.7 (sunmi)          dns.google:443 tls  closed by the client after 5m03s; 2.0 KiB up, 3.0 MiB down
 2026-11-22 07:01:25 allow 10.20.1.7 (sunmi)          dns.google:443 connect  row 1 payxpert/emv; 8.8.8.8:443: connection refused
 2026-11-22 07:01:26 close 10.20.1.7 (sunmi)          evil.example:80 http  closed by the policy now in force (not-documented) after 812ms; 0 bytes up, 0 bytes down
+2026-11-22 07:01:26 close 10.20.1.7 (sunmi)          www.qualcomm.cn:80 http  closed by the server (connection terminated); 100 bytes up, 20 bytes down; 3 more until 07:01:28
 2026-11-22 07:01:27 deny  10.20.1.7 (sunmi)          :25 tls  not TLS on a TLS port
 2026-11-23 07:01:12 system  7 records were lost
 2026-11-23 07:01:12 system  stop
@@ -123,6 +127,9 @@ Sunday, 22 November 2026
 07:01:26 close 10.20.1.7 (sunmi)          evil.example:80 http
                closed by the policy now in force (not-documented) after 812ms; 0
                bytes up, 0 bytes down
+07:01:26 close 10.20.1.7 (sunmi)          www.qualcomm.cn:80 http
+               closed by the server (connection terminated); 100 bytes up, 20
+               bytes down; 3 more until 07:01:28
 07:01:27 deny  10.20.1.7 (sunmi)          :25 tls  not TLS on a TLS port
 Monday, 23 November 2026
 07:01:12 system  7 records were lost
