@@ -53,9 +53,9 @@ func (a *answer) begin() {
 	a.control.SetWriteDeadline(a.side.deadline())
 }
 
-// copy passes on the final response as it comes. Where that ends before its time, so does
-// the connection: the client must not take a part for the whole.
-func (a *answer) copy(resp *http.Response) {
+// copy passes on the final response as it comes. An error of either side means that the
+// client has a part of it, and the connection must end, so that it takes that for no more.
+func (a *answer) copy(resp *http.Response) (fromOrigin, toClient error) {
 	defer resp.Body.Close()
 	header := a.w.Header()
 	for name, values := range endToEnd(resp.Header) {
@@ -75,20 +75,23 @@ func (a *answer) copy(resp *http.Response) {
 		header.Set("Connection", "close") // the rest of it won't be read
 	}
 	a.w.WriteHeader(resp.StatusCode)
-	a.control.Flush() // the body may take its time
+	toClient = a.control.Flush() // the body may take its time
 
 	buf := make([]byte, copyBuffer)
-	for {
-		n, err := resp.Body.Read(buf)
-		if n > 0 && !a.write(buf[:n]) || err != nil && err != io.EOF {
-			if !a.modern && resp.ContentLength < 0 {
-				a.conn.SetLinger(0) // a reset, where the end of the body is that of the connection
-			}
-			panic(http.ErrAbortHandler)
+	for fromOrigin == nil && toClient == nil {
+		var n int
+		if n, fromOrigin = resp.Body.Read(buf); n > 0 {
+			toClient = a.write(buf[:n])
 		}
-		if err == io.EOF {
-			break
+	}
+	if fromOrigin == io.EOF {
+		fromOrigin = nil
+	}
+	if fromOrigin != nil || toClient != nil {
+		if !a.modern && resp.ContentLength < 0 {
+			a.conn.SetLinger(0) // a reset, where the end of the body is that of the connection
 		}
+		return fromOrigin, toClient
 	}
 	for name, values := range resp.Trailer {
 		if !slices.Contains(announced, name) {
@@ -96,13 +99,16 @@ func (a *answer) copy(resp *http.Response) {
 		}
 		header[name] = values
 	}
+	return nil, nil
 }
 
 // write sends at once what has come.
-func (a *answer) write(p []byte) bool {
+func (a *answer) write(p []byte) error {
 	a.control.SetWriteDeadline(a.side.deadline())
-	_, err := a.w.Write(p)
-	return err == nil && a.control.Flush() == nil
+	if _, err := a.w.Write(p); err != nil {
+		return err
+	}
+	return a.control.Flush()
 }
 
 // A sent body is that of a client's request on its way to the origin. The transport reads

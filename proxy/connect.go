@@ -163,13 +163,35 @@ func (p *Proxy) serveHTTPTunnel(ctx context.Context, c *peer, o *opened) {
 		port: httpPort, host: o.attempt.name, opening: o.attempt,
 	}
 	c.SetDeadline(time.Time{})
+	began := time.Now()
 	h.serve(ctx)
 	c.Close()
 	switch {
-	case h.opening == nil:
+	case h.closing != nil:
+		end := h.tunnelEnd(ctx)
+		end.Up, end.Down, end.Duration = h.up, h.down, time.Since(began)
+		p.noteEnd(h.closing, end) // the bytes have been counted with the exchanges
+	case h.opening == nil: // denied, or not connected
 	case ctx.Err() != nil:
 		p.failed(h.opening, &dialError{abandoned, context.Cause(ctx)})
 	default:
 		p.deny(h.opening, policy.NoHello, "no whole request in the tunnel")
 	}
+}
+
+// tunnelEnd tells how a tunnel ended in which requests were served: with the last of them,
+// or between two.
+func (h *httpConn) tunnelEnd(ctx context.Context) tunnelEnd {
+	cut := h.peer.slot != nil && h.peer.slot.ctx.Err() != nil
+	switch done := h.last.By == byServer && h.last.Fault == ""; {
+	case cut:
+		return endBefore(h.peer.slot.ctx)
+	case !done:
+		return h.last
+	case ctx.Err() != nil:
+		return tunnelEnd{By: byStop}
+	case h.gate.timedOut:
+		return tunnelEnd{By: byIdle}
+	}
+	return tunnelEnd{By: byClient}
 }

@@ -2,14 +2,19 @@ package proxy
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
+
+	"tillgate/decision"
+	"tillgate/policy"
 )
 
 // nowhere is an origin that nobody should get to.
@@ -380,6 +385,154 @@ func TestConnectHTTP(t *testing.T) {
 		}
 		if got := s.told(); got != tt.record {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.record)
+		}
+	}
+}
+
+// TestConnectHTTPEnds: a tunnel to the port of HTTP is one that stood once its first
+// request is connected, and ends like any other.
+func TestConnectHTTPEnds(t *testing.T) {
+	const open = "CONNECT check.example:80 HTTP/1.1" + crlf2
+	const get = "GET / HTTP/1.1\r\nHost: check.example" + crlf2
+	const allowed, ended = `connect allow documented "check.example":80; `, `connect "check.example":80 `
+	const request, exchange = `http allow documented "check.example":80`, `http "check.example":80 by server; `
+	asked := make(chan struct{}) // the origin of the policy's
+	for _, tt := range []struct {
+		name   string
+		in     string
+		then   func(*store)
+		told   string
+		ends   string
+		rcode  string // of the first record
+		origin func(net.Conn)
+	}{
+		{"the client", get, nil, allowed + request, exchange + ended + "by client", "", noContent},
+		{"the client, that says so", "GET / HTTP/1.1\r\nHost: check.example\r\n" + lastRequest, nil, allowed + request, exchange + ended + "by client", "", noContent},
+		{"two requests", get + get, nil, allowed + request + "; " + request, exchange + exchange + ended + "by client", "", noContent},
+		{"a denial", get + "GET / HTTP/1.1\r\nHost: evil.example" + crlf2, nil, allowed + request + `; http deny host-mismatch "evil.example":80`,
+			exchange + ended + "by policy  host-mismatch", "", noContent},
+		{"the origin", get, nil, allowed + request, `http "check.example":80 by server connection_terminated the answer is cut off; ` +
+			ended + "by server connection_terminated the answer is cut off", "", func(c net.Conn) { http.ReadRequest(bufio.NewReader(c)) }},
+		{"a policy", get, func(s *store) {
+			s.enforce(strings.Replace(storePolicy, "bad.pay.example", "check.example", 1))
+			s.p.PolicyChanged()
+		}, allowed + request, `http "check.example":80 by policy  denied-by-policy; ` + ended + "by policy  denied-by-policy", "",
+			func(c net.Conn) {
+				http.ReadRequest(bufio.NewReader(c))
+				close(asked)
+				io.Copy(io.Discard, c)
+			}},
+		{"no connection", get + get, func(s *store) { s.origin.Close() }, strings.TrimSuffix(allowed, "; "), "", "connection_refused", nowhere(t)},
+	} {
+		s := newStore(t, tt.origin)
+		v := s.explicit()
+		say(t, v, open)
+		hear(t, v, "HTTP/1.1 200 Connection established"+crlf2)
+		if tt.rcode != "" {
+			tt.then(s)
+		}
+		say(t, v, tt.in)
+		if tt.then != nil && tt.rcode == "" {
+			<-asked
+			tt.then(s)
+		} else {
+			v.CloseWrite()
+		}
+		heard, _ := io.ReadAll(v) // a cut is a reset
+		v.Close()
+		<-v.done
+		if tt.rcode != "" && !strings.HasPrefix(string(heard), "HTTP/1.1 502 ") {
+			t.Errorf("%s: heard %q", tt.name, heard)
+		}
+		if got := s.told(); got != tt.told {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.told)
+		}
+		if got := s.ends(); got != tt.ends {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.ends)
+		}
+		if got := s.records[0].Rcode; got != tt.rcode {
+			t.Errorf("%s: the tunnel is recorded with %q", tt.name, got)
+		}
+		if tt.ends == "" {
+			continue
+		}
+		var up, down uint64
+		for _, r := range s.records {
+			if r.Event == decision.EventClose && r.Plane == policy.HTTP {
+				up, down = up+r.Up, down+r.Down
+			}
+		}
+		end := s.records[len(s.records)-1]
+		if end.Up != up || end.Down != down || end.Up == 0 || end.Ms <= 0 || end.Dest.Addr().String() != "8.8.0.1" || s.records[0].Dest != end.Dest {
+			t.Errorf("%s: %+v", tt.name, end)
+		}
+		if stats := s.p.Stats(); stats.Up != up || stats.Down != down {
+			t.Errorf("%s: %d bytes up, %d down are counted as %+v", tt.name, up, down, stats)
+		}
+	}
+}
+
+// TestConnectHTTPEnd: between two requests, it is who let it end.
+func TestConnectHTTPEnd(t *testing.T) {
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	whole := tunnelEnd{Up: 1, Down: 2, By: byServer}
+	for _, tt := range []struct {
+		name     string
+		ctx      context.Context
+		last     tunnelEnd
+		timedOut bool
+		want     tunnelEnd
+	}{
+		{"the client", t.Context(), whole, false, tunnelEnd{By: byClient}},
+		{"nobody", t.Context(), whole, true, tunnelEnd{By: byIdle}},
+		{"the box", stopped, whole, true, tunnelEnd{By: byStop}},
+		{"the last request", stopped, tunnelEnd{By: byIdle, Fault: tooSlow}, true, tunnelEnd{By: byIdle, Fault: tooSlow}},
+	} {
+		h := &httpConn{peer: &peer{}, gate: &gate{timedOut: tt.timedOut}, last: tt.last}
+		if got := h.tunnelEnd(tt.ctx); got != tt.want {
+			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestConnectHalfClosed: a client that has no more to say gets its tunnel all the same, if
+// it has said in it what it wants.
+func TestConnectHalfClosed(t *testing.T) {
+	const established = "HTTP/1.1 200 Connection established" + crlf2
+	hello := string(clientHello(t, &tls.Config{ServerName: "api.pay.example"}))
+	for _, tt := range []struct{ name, says, heard, told, ends string }{
+		{"with a hello", hello, established + "answer", `connect allow documented "api.pay.example":443`, `connect "api.pay.example":443 by client`},
+		{"without", "", established, `connect deny no-hello "api.pay.example":443`, ""},
+	} {
+		dialled, let := make(chan struct{}), make(chan struct{})
+		s := newStore(t, func(c net.Conn) {
+			if b, _ := io.ReadAll(c); len(b) > 0 {
+				io.WriteString(c, "answer")
+			}
+		})
+		dial := s.p.dialTCP
+		s.p.dialTCP = func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+			close(dialled)
+			<-let
+			return dial(ctx, addr)
+		}
+		v := s.explicit()
+		say(t, v, "CONNECT api.pay.example:443 HTTP/1.1"+crlf2+tt.says)
+		v.CloseWrite()
+		<-dialled
+		close(let)
+		got, _ := io.ReadAll(v) // a denial may be a reset
+		v.Close()
+		<-v.done
+		if string(got) != tt.heard {
+			t.Errorf("%s: %q", tt.name, got)
+		}
+		if got := s.told(); got != tt.told {
+			t.Errorf("%s: %s", tt.name, got)
+		}
+		if got := s.ends(); got != tt.ends {
+			t.Errorf("%s: %s", tt.name, got)
 		}
 	}
 }

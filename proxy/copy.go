@@ -134,23 +134,24 @@ func unsettled(c *net.TCPConn) (n uint32) {
 // acknowledged is the number of bytes that c's peer has acknowledged since the
 // connection began.
 func acknowledged(c *net.TCPConn) (n uint64) {
-	tcpInfo(c, func(i *unix.TCPInfo) { n = i.Bytes_acked })
+	control(c, func(fd int) {
+		if i, err := unix.GetsockoptTCPInfo(fd, unix.SOL_TCP, unix.TCP_INFO); err == nil {
+			n = i.Bytes_acked
+		}
+	})
 	return n
 }
 
 // dead reports whether c has been reset, or has ended in both directions.
 func dead(c *net.TCPConn) (is bool) {
-	const closed = 7 // TCP_CLOSE of linux/tcp_states.h
-	tcpInfo(c, func(i *unix.TCPInfo) { is = i.State == closed })
+	control(c, func(fd int) { is = isDead(fd) })
 	return is
 }
 
-func tcpInfo(c *net.TCPConn, f func(*unix.TCPInfo)) {
-	control(c, func(fd int) {
-		if i, err := unix.GetsockoptTCPInfo(fd, unix.SOL_TCP, unix.TCP_INFO); err == nil {
-			f(i)
-		}
-	})
+func isDead(fd int) bool {
+	const closed = 7 // TCP_CLOSE of linux/tcp_states.h
+	i, err := unix.GetsockoptTCPInfo(fd, unix.SOL_TCP, unix.TCP_INFO)
+	return err == nil && i.State == closed
 }
 
 // control runs f unless c is closed.

@@ -45,20 +45,37 @@ func (a *attempt) unreached(err error) *page {
 	if a.decision.Verdict == policy.Deny {
 		return a.denied() // for where the name leads, or a limit
 	}
-	fault := faultOf(err)
-	return a.failed(fault.String(), fault.timeout())
+	fault, status := faultOf(err), http.StatusBadGateway
+	if fault.timeout() {
+		status = http.StatusGatewayTimeout
+	}
+	return a.failed(status, fault.String(), "the host could not be reached")
+}
+
+// unanswered is what the client of an attempt is told whose host was reached, but did not
+// answer the request.
+func (a *attempt) unanswered(fault string) *page {
+	switch fault {
+	case brokenRequest:
+		p := a.failed(http.StatusBadRequest, fault, "the body of the request is not valid HTTP")
+		p.detail = policy.Malformed.String()
+		return p
+	case tooSlow:
+		return a.failed(http.StatusGatewayTimeout, fault, "the host did not answer in time")
+	case cutOff:
+		return a.failed(http.StatusBadGateway, fault, "the host closed the connection without an answer")
+	}
+	return a.failed(http.StatusBadGateway, fault, "what the host answered is not valid HTTP")
 }
 
 // failed is what the client of an attempt is told that may pass, but could not: an error
-// type of RFC 9209, and whether it was a matter of time.
-func (a *attempt) failed(fault string, timeout bool) *page {
-	p := &page{status: http.StatusBadGateway, fault: fault}
-	if timeout {
-		p.status = http.StatusGatewayTimeout
+// type of RFC 9209, and what went wrong.
+func (a *attempt) failed(status int, fault, what string) *page {
+	p := &page{status: status, fault: fault}
+	p.text = "This is let through, but " + what + ".\n\n" + a.facts(strings.ReplaceAll(fault, "_", " "))
+	if status != http.StatusBadRequest {
+		p.text += fact("next", "on the box: tillgate check")
 	}
-	p.text = "This is let through, but the host could not be reached.\n\n" +
-		a.facts(strings.ReplaceAll(fault, "_", " ")) +
-		fact("next", "on the box: tillgate check")
 	return p
 }
 

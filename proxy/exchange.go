@@ -10,54 +10,42 @@ import (
 	"net/textproto"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
-
-	"tillgate/policy"
 )
 
-// maxResponseHead bounds the head of an origin's response, in bytes.
-const maxResponseHead = 64 << 10
-
-// maxResponseWait is how long an origin may take for a whole head, however slowly it sends.
-const maxResponseWait = 2 * time.Minute
-
-// newOrigin returns the transport by which origins are asked. It finds no way by itself:
-// each request brings its connection. None is kept for another one, since then it would
-// lead to an address that was checked for another decision.
-func newOrigin() *http.Transport {
-	var protocols http.Protocols
-	protocols.SetHTTP1(true)
-	return &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			if c, ok := ctx.Value(originKey{}).(*originConn); ok {
-				return c, nil
-			}
-			return nil, errors.New("a request without a connection")
-		},
-		DisableKeepAlives:      true,
-		DisableCompression:     true, // else it would ask for what the client did not
-		MaxResponseHeaderBytes: maxResponseHead,
-		ResponseHeaderTimeout:  maxResponseWait,
-		ExpectContinueTimeout:  time.Second,
-		Protocols:              &protocols,
-	}
-}
-
-// originKey is the key of a request's connection in its context.
-type originKey struct{}
+// The error types of RFC 9209, section 2.3, for what goes wrong with an exchange whose
+// origin is connected.
+const (
+	brokenRequest = "http_request_error"
+	cutOff        = "connection_terminated"
+	tooSlow       = "http_response_timeout"
+	notHTTP       = "http_protocol_error"
+)
 
 // exchange connects to the origin of an attempt that may pass, and has it answer.
 func (h *httpConn) exchange(w http.ResponseWriter, r *http.Request, a *attempt) {
 	conn, err := h.p.dial(r.Context(), a)
 	if err != nil {
-		h.p.failed(a, err)
-		h.tell(w, a.unreached(err))
+		h.unreached(w, a, err)
 		return
 	}
-	h.p.allow(a)
-	server := &originConn{Conn: conn, side: h.p.http, asked: make(chan struct{})}
+	h.reached(a)
+	server, began := newOriginConn(conn, h.p.http), time.Now()
+	end, answered := h.relay(w, r, a, server)
+	end.Up, end.Down = server.moved()
+	end.Duration = time.Since(began)
+	h.p.closed(a.closing(), end)
+	h.last, h.up, h.down = end, h.up+end.Up, h.down+end.Down
+	if !answered {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// relay sends the request to the origin, and the answer to the client. It tells how that
+// ended, but for the numbers, and whether the client has an answer, be it the proxy's. It
+// closes the connection to the origin.
+func (h *httpConn) relay(w http.ResponseWriter, r *http.Request, a *attempt, server *originConn) (end tunnelEnd, answered bool) {
 	// A stop, a policy or a rule's end cuts this side too: net/http does not notice that the
 	// client is gone while it has bytes of it, or is sending to the origin.
 	defer context.AfterFunc(h.peer.slot.ctx, func() { server.Close() })()
@@ -77,23 +65,75 @@ func (h *httpConn) exchange(w http.ResponseWriter, r *http.Request, a *attempt) 
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: to.informational})
 	resp, err := h.p.http.origin.RoundTrip(out.WithContext(ctx))
 	to.begin()
-	switch fault := (*fault)(nil); {
-	case err == nil && resp.StatusCode >= 200:
-		to.copy(resp)
-	case err == nil: // it switches protocols, for which nobody asked
-		resp.Body.Close()
-		h.tell(w, a.failed("http_protocol_error", false))
-	case errors.As(to.body.failure(), &fault):
-		h.deny(w, a, policy.Malformed, fault.detail)
-	case to.body.failure() != nil, r.Context().Err() != nil: // the client is gone
-		panic(http.ErrAbortHandler)
-	case isTimeout(err):
-		h.tell(w, a.failed("http_response_timeout", true))
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
-		h.tell(w, a.failed("connection_terminated", false))
-	default:
-		h.tell(w, a.failed("http_protocol_error", false))
+	if err == nil && resp.StatusCode >= 200 {
+		fromOrigin, toClient := to.copy(resp)
+		if fromOrigin == nil && toClient == nil {
+			return tunnelEnd{By: byServer}, true
+		}
+		return h.blame(r.Context(), to.body, fromOrigin, toClient), false
 	}
+	if err == nil {
+		resp.Body.Close()
+		err = errSwitches
+	}
+	end = h.blame(r.Context(), to.body, err, nil)
+	if end.Fault == "" { // there is nobody to tell
+		return end, false
+	}
+	h.tell(w, a.unanswered(end.Fault))
+	return end, true
+}
+
+var errSwitches = errors.New("the origin switches protocols, for which nobody asked")
+
+// blame tells how an exchange ended of which the origin's side failed, or the client's. A
+// fault is the origin's, or one of the request.
+//
+// One side's failure is that of the other, too. So first comes what was done from here, and
+// then the client, since of it the transport says that the origin failed.
+func (h *httpConn) blame(client context.Context, body *sent, fromOrigin, toClient error) tunnelEnd {
+	if h.peer.slot.ctx.Err() != nil {
+		return endBefore(h.peer.slot.ctx)
+	}
+	fromClient := body.failure()
+	if f, ok := errors.AsType[*fault](fromClient); ok {
+		return tunnelEnd{By: byClient, Fault: brokenRequest, Why: f.detail}
+	}
+	switch {
+	case isTimeout(fromClient):
+		return tunnelEnd{By: byIdle, Why: "the client does not send the rest"}
+	case isTimeout(toClient):
+		return tunnelEnd{By: byIdle, Why: "the client does not read"}
+	case fromClient != nil, toClient != nil, client.Err() != nil:
+		return tunnelEnd{By: byClient, Why: "the client is gone"}
+	case isTimeout(fromOrigin):
+		return tunnelEnd{By: byIdle, Fault: tooSlow, Why: "the host is silent"}
+	case errors.Is(fromOrigin, io.EOF), errors.Is(fromOrigin, io.ErrUnexpectedEOF), errors.Is(fromOrigin, syscall.ECONNRESET):
+		return tunnelEnd{By: byServer, Fault: cutOff, Why: "the answer is cut off"}
+	}
+	return tunnelEnd{By: byServer, Fault: notHTTP, Why: fromOrigin.Error()}
+}
+
+// unreached tells of an origin that could not be connected. Of the first in a tunnel it is
+// the tunnel's failure.
+func (h *httpConn) unreached(w http.ResponseWriter, a *attempt, err error) {
+	if h.opening != nil {
+		a, h.opening = h.opening, nil
+	}
+	h.p.failed(a, err)
+	h.last = tunnelEnd{By: byError, Fault: faultOf(err).String(), Why: err.Error()}
+	h.tell(w, a.unreached(err))
+}
+
+// reached writes the record of a request whose origin is connected, and before the first in
+// a tunnel that of the tunnel.
+func (h *httpConn) reached(a *attempt) {
+	if o := h.opening; o != nil {
+		o.dest, o.detail = a.dest, a.detail
+		h.p.allow(o)
+		h.opening, h.closing = nil, o.closing()
+	}
+	h.p.allow(a)
 }
 
 // outgoing is the request as the origin gets it: nothing of the store or the box is
@@ -153,33 +193,4 @@ func endToEnd(in http.Header) http.Header {
 		}
 	}
 	return out
-}
-
-// An originConn is the connection to an origin. It fails when nothing has been written and
-// nothing come for too long.
-type originConn struct {
-	net.Conn
-	side *httpSide
-
-	asked chan struct{} // closed at the first write, or the end
-	once  sync.Once
-}
-
-// Read waits until something was asked: of an origin that speaks first the transport
-// complains to the program's log.
-func (c *originConn) Read(p []byte) (int, error) {
-	<-c.asked
-	c.SetDeadline(c.side.deadline())
-	return c.Conn.Read(p)
-}
-
-func (c *originConn) Write(p []byte) (int, error) {
-	c.once.Do(func() { close(c.asked) })
-	c.SetDeadline(c.side.deadline())
-	return c.Conn.Write(p)
-}
-
-func (c *originConn) Close() error {
-	c.once.Do(func() { close(c.asked) })
-	return c.Conn.Close()
 }

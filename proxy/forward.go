@@ -25,10 +25,6 @@ func (h *httpConn) forward(w http.ResponseWriter, r *http.Request) {
 		h.deny(w, a, reason, detail)
 		return
 	}
-	if h.opening != nil {
-		h.p.allow(h.opening)
-		h.opening = nil
-	}
 	h.exchange(w, r, a)
 }
 

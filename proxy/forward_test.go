@@ -2,12 +2,10 @@ package proxy
 
 import (
 	"bufio"
-	"errors"
 	"io"
 	"net"
 	"net/http"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -137,17 +135,6 @@ func TestForwardResponse(t *testing.T) {
 	}
 }
 
-// TestForwardCutOff: a client that takes the end of the connection for that of the body is
-// not told that all went well.
-func TestForwardCutOff(t *testing.T) {
-	s := newStore(t, heardBy(make(chan string, 1), "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked"+crlf2+"5\r\nhello\r\n"))
-	v := s.explicit()
-	say(t, v, "GET http://check.example/ HTTP/1.0"+crlf2)
-	if got, err := io.ReadAll(v); !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("%q, %v", got, err)
-	}
-}
-
 // TestForwardDenied: each request is decided for itself.
 func TestForwardDenied(t *testing.T) {
 	const okay = "GET http://check.example/ HTTP/1.1\r\nHost: check.example" + crlf2
@@ -270,27 +257,6 @@ func TestForwardPipelined(t *testing.T) {
 	}
 }
 
-// TestForwardBrokenBody: a body that turns out to have a fault does not reach the origin
-// as a whole one.
-func TestForwardBrokenBody(t *testing.T) {
-	heard := make(chan string, 1)
-	s := newStore(t, func(c net.Conn) {
-		b, _ := io.ReadAll(c)
-		heard <- string(b)
-	})
-	got := s.explicit().ask("POST http://check.example/ HTTP/1.1\r\nHost: check.example\r\nTransfer-Encoding: chunked" +
-		crlf2 + "5\r\nhello\r\n0;x\r\n\r\nGET http://check.example/ HTTP/1.1\r\nHost: check.example" + crlf2)
-	if status, fault, _ := answerOf(t, got); status != "400 Bad Request" || fault != `tillgate; error=http_request_error; details="malformed"` {
-		t.Error(got)
-	}
-	if text := <-heard; !strings.HasSuffix(text, crlf2+"5\r\nhello\r\n") {
-		t.Errorf("the origin heard %q", text)
-	}
-	if got := s.told(); got != `http allow documented "check.example":80; http deny malformed "check.example":80` {
-		t.Error(got)
-	}
-}
-
 // TestForwardContinue: a client that waits to hear whether to send its body hears it from
 // the origin, or soon from the proxy.
 func TestForwardContinue(t *testing.T) {
@@ -340,57 +306,13 @@ func TestForwardEarlyAnswer(t *testing.T) {
 	}
 }
 
-// TestForwardGone: when the client hangs up, the origin is let go.
-func TestForwardGone(t *testing.T) {
-	gone := make(chan struct{})
-	asked := make(chan struct{})
-	s := newStore(t, func(c net.Conn) {
-		http.ReadRequest(bufio.NewReader(c))
-		close(asked)
-		io.Copy(io.Discard, c)
-		close(gone)
-	})
-	v := s.explicit()
-	say(t, v, "GET http://check.example/ HTTP/1.1\r\nHost: check.example"+crlf2)
-	<-asked
-	v.Close()
-	<-gone
-	<-v.done
-}
-
-// TestForwardStill: an exchange in which nobody makes progress ends.
-func TestForwardStill(t *testing.T) {
-	const get = "GET http://check.example/ HTTP/1.1\r\nHost: check.example" + crlf2
-	for _, tt := range []struct{ name, in, origin, want string }{
-		{"no answer", get, "", "HTTP/1.1 504 Gateway Timeout\r\n"},
-		{"no end of the head", get, "HTTP/1.1 200 OK\r\n", "HTTP/1.1 504 Gateway Timeout\r\n"},
-		{"no end of the body", get, "HTTP/1.1 200 OK\r\nContent-Length: 9" + crlf2 + "hello", "HTTP/1.1 200 OK\r\nContent-Length: 9" + crlf2 + "hello"},
-		{"no body of the request", "POST http://check.example/ HTTP/1.1\r\nHost: check.example\r\nContent-Length: 9" + crlf2 + "hello", "", ""},
-	} {
-		s := newStore(t, func(c net.Conn) {
-			in := bufio.NewReader(c)
-			http.ReadRequest(in)
-			io.WriteString(c, tt.origin)
-			io.Copy(io.Discard, in)
-		})
-		s.p.http.idle = 100 * time.Millisecond
-		got := s.explicit().ask(tt.in)
-		if !strings.HasPrefix(got, tt.want) || tt.want == "" && got != "" {
-			t.Errorf("%s: %q", tt.name, got)
-		}
-		if status, fault, ok := strings.Cut(got, "Proxy-Status: "); ok && !strings.HasPrefix(fault, "tillgate; error=http_response_timeout\r\n") {
-			t.Errorf("%s: %s %s", tt.name, status, fault)
-		}
-	}
-}
-
 // TestOriginSpeaksFirst: an origin is not heard before it is asked.
 func TestOriginSpeaksFirst(t *testing.T) {
 	for _, then := range []string{"a write", "the end"} {
 		synctest.Test(t, func(t *testing.T) {
 			near, far := net.Pipe()
 			defer far.Close()
-			c := &originConn{Conn: near, side: &httpSide{idle: time.Hour}, asked: make(chan struct{})}
+			c := newOriginConn(near, &httpSide{idle: time.Hour})
 			go io.WriteString(far, "SSH-2.0-x")
 			heard := make(chan string, 1)
 			go func() {
@@ -414,72 +336,6 @@ func TestOriginSpeaksFirst(t *testing.T) {
 			}
 			c.Close()
 		})
-	}
-}
-
-// TestForwardLong: an exchange may last as long as somebody makes progress, also when all
-// of the request has long been read.
-func TestForwardLong(t *testing.T) {
-	const idle = 50 * time.Millisecond
-	next := make(chan bool)
-	defer close(next)
-	s := newStore(t, func(c net.Conn) {
-		r, err := http.ReadRequest(bufio.NewReader(c))
-		if err == nil {
-			_, err = io.Copy(io.Discard, r.Body)
-		}
-		if err != nil {
-			t.Error(err)
-		}
-		io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked"+crlf2)
-		for <-next {
-			io.WriteString(c, "1\r\nx\r\n")
-		}
-		io.WriteString(c, "0"+crlf2)
-	})
-	s.p.http.idle = idle
-	v := s.explicit()
-	say(t, v, "POST http://check.example/ HTTP/1.1\r\nHost: check.example\r\nContent-Length: 5"+crlf2+"hello")
-	hear(t, v, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked"+crlf2)
-	for began := time.Now(); time.Since(began) < 4*idle; {
-		next <- true
-		hear(t, v, "1\r\nx\r\n")
-	}
-	next <- false
-	hear(t, v, "0"+crlf2)
-	say(t, v, "GET http://evil.example/ HTTP/1.1\r\nHost: evil.example"+crlf2)
-	if got := v.rest(); !strings.HasPrefix(got, "HTTP/1.1 403 ") {
-		t.Errorf("%q", got)
-	}
-}
-
-// TestForwardPolicyChange: what a new policy denies ends, however far it has come; also
-// where the policy only no longer lets the name lead to a private address.
-func TestForwardPolicyChange(t *testing.T) {
-	for _, tt := range []struct{ name, was, is string }{
-		{"the rule is gone", "local/printer, ", ""},
-		{"the host is denied", "bad.pay.example", "printer.store.example"},
-		{"no private address", ", private: true", ""},
-	} {
-		let := make(chan struct{})
-		s := newStore(t, func(c net.Conn) {
-			http.ReadRequest(bufio.NewReader(c))
-			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 9"+crlf2+"hello")
-			io.Copy(io.Discard, c)
-			close(let)
-		})
-		v := s.explicit()
-		say(t, v, "GET http://printer.store.example/ HTTP/1.1\r\nHost: printer.store.example"+crlf2)
-		hear(t, v, "HTTP/1.1 200 OK\r\nContent-Length: 9"+crlf2+"hello")
-		is := strings.Replace(storePolicy, tt.was, tt.is, 1)
-		if is == storePolicy {
-			t.Fatal("no change")
-		}
-		s.enforce(is)
-		s.p.PolicyChanged()
-		<-let
-		io.Copy(io.Discard, v)
-		<-v.done
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"tillgate/policy"
@@ -34,7 +35,10 @@ type gate struct {
 	heads  int    // that passed
 	fault  *fault // in stateRefused
 
-	timedOut bool // the last time that it read
+	// answered counts the requests that were. While they are fewer than the heads that
+	// passed, the client waits and need not say anything.
+	answered atomic.Int64
+	timedOut bool // the last time that it read, and the client was to say something
 
 	lingers atomic.Bool // Close waits until the client has read why
 }
@@ -81,17 +85,44 @@ func (g *gate) Read(p []byte) (int, error) {
 	}
 }
 
+// waits reports whether the client has said all of a request, and no answer is complete.
+func (g *gate) waits() bool {
+	return int64(g.heads) > g.answered.Load() && (g.state == stateHead || g.state == stateTunnel)
+}
+
 // fill reads once.
 func (g *gate) fill() error {
-	n := len(g.buf)
+	n, waits := len(g.buf), g.waits()
 	g.buf = slices.Grow(g.buf, 2<<10)
 	got, err := g.Conn.Read(g.buf[n:cap(g.buf)])
 	g.buf = g.buf[:n+got]
-	g.timedOut = isTimeout(err)
-	if got > 0 {
+	g.timedOut = isTimeout(err) && !waits
+	switch {
+	case got > 0:
 		return nil // if there is an error, it comes again
+	case err == io.EOF && waits:
+		return g.hold()
 	}
 	return err
+}
+
+// hold keeps the end of what the client says (FIN) from net/http, which would take it for
+// gone: it may still read. Only a reset shows that it is. So this returns when there is one,
+// or at the read deadline, which net/http sets in the past to have the connection back. Then
+// the next read tells of the end.
+func (g *gate) hold() error {
+	c, ok := g.Conn.(*net.TCPConn)
+	if !ok {
+		return io.EOF
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if err := raw.Read(func(fd uintptr) bool { return isDead(int(fd)) }); err != nil {
+		return err
+	}
+	return syscall.ECONNRESET
 }
 
 // examine sets passed to what of the buffer may be read.

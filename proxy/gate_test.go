@@ -7,8 +7,10 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"tillgate/policy"
 )
@@ -250,6 +252,67 @@ func TestGateDeadline(t *testing.T) {
 	parts.parts = [][]byte{[]byte(second)}
 	if n, err := g.Read(buf); string(buf[:n]) != first+second || err != nil || g.timedOut {
 		t.Fatalf("%q, %v", buf[:n], err)
+	}
+}
+
+// TestGateHolds: of a client that has no more to say net/http hears when the answer is
+// complete. It gets the connection back before, and hears of a reset.
+func TestGateHolds(t *testing.T) {
+	const get = "GET / HTTP/1.1\r\nHost: a.example" + crlf2
+	const post = "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5" + crlf2
+	for _, tt := range []struct {
+		name, in string
+		passes   int // of in
+		answered int64
+		reset    bool
+		want     error
+	}{
+		{"a request", get, len(get), 0, false, os.ErrDeadlineExceeded},
+		{"a body", post + "hello", len(post) + 5, 0, false, os.ErrDeadlineExceeded},
+		{"a CONNECT", "CONNECT a.example:443 HTTP/1.1" + crlf2, 34, 0, false, os.ErrDeadlineExceeded},
+		{"the second", get + get, 2 * len(get), 1, false, os.ErrDeadlineExceeded},
+		{"the beginning of another", get + "GET", len(get), 0, false, os.ErrDeadlineExceeded},
+		{"a reset", get, len(get), 0, true, syscall.ECONNRESET},
+		{"an answer", get, len(get), 1, false, io.EOF},
+		{"two answers", get + get, 2 * len(get), 2, false, io.EOF},
+		{"half a body", post + "hell", len(post) + 4, 0, false, io.EOF},
+		{"half a head", get[:9], 0, 0, false, io.EOF},
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		far, near := connect(t, l)
+		l.Close()
+		g := newGate(near, nil)
+		say(t, far, tt.in)
+		hear(t, g, tt.in[:tt.passes])
+		far.CloseWrite()
+		g.answered.Store(tt.answered)
+		ended := make(chan error)
+		go func() {
+			_, err := g.Read(make([]byte, 1))
+			ended <- err
+		}()
+		if tt.reset {
+			far.SetLinger(0)
+			far.Close()
+		} else if tt.want != io.EOF {
+			near.SetReadDeadline(time.Unix(1, 0))
+		}
+		if err := <-ended; !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
+		}
+		if g.timedOut {
+			t.Errorf("%s: the client is to say something", tt.name)
+		}
+		if tt.want == os.ErrDeadlineExceeded {
+			near.SetReadDeadline(time.Time{})
+			g.answered.Add(1)
+			if _, err := g.Read(make([]byte, 1)); err != io.EOF {
+				t.Errorf("%s: after the answer: %v", tt.name, err)
+			}
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"tillgate/decision"
 	"tillgate/policy"
 )
 
@@ -44,8 +45,13 @@ type httpConn struct {
 	// the tunnel of a CONNECT the host. Both are zero where it does.
 	port uint16
 	host string
-	// opening is the CONNECT of the tunnel, until the first request within it came.
+	// opening is the CONNECT of the tunnel, until the first request within it has been denied
+	// or connected; closing is then the record of its end, if it was connected.
 	opening *attempt
+	closing *decision.Record
+
+	last     tunnelEnd // how the last request went
+	up, down uint64    // bytes in exchanges
 
 	requests int     // so far
 	tunnel   *opened // where a CONNECT ended the HTTP
@@ -134,6 +140,7 @@ func (h *httpConn) attempt(plane policy.Plane, asked authority) *attempt {
 // ServeHTTP serves one request.
 func (h *httpConn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.requests++
+	defer h.gate.answered.Add(1)
 	control := http.NewResponseController(w)
 	control.SetWriteDeadline(h.p.http.deadline())
 	if r.Body != http.NoBody { // else net/http reads, to find out whether the client hangs up
@@ -176,6 +183,7 @@ func (h *httpConn) deny(w http.ResponseWriter, a *attempt, reason policy.Reason,
 		a, h.opening = h.opening, nil
 	}
 	h.p.deny(a, reason, detail)
+	h.last = tunnelEnd{By: byPolicy, Why: reason.String()}
 	h.tell(w, a.denied())
 }
 

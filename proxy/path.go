@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"time"
 
-	"tillgate/decision"
 	"tillgate/policy"
 )
 
@@ -155,8 +154,7 @@ func (p *Proxy) tunnel(a *attempt, early []byte, server *net.TCPConn) {
 	}
 	// Of the attempt nothing is kept while the tunnel lasts: it holds on to its policy,
 	// which may long have been replaced.
-	rec := a.record()
-	rec.Event, rec.Dest = decision.EventClose, a.dest
+	rec := a.closing()
 	if !c.unwatch() {
 		server.Close()
 		p.closed(rec, endBefore(c.slot.ctx))

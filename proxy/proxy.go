@@ -121,7 +121,7 @@ type Stats struct {
 	Allowed     uint64 // attempts that were connected
 	Denied      uint64 // attempts
 	Failed      uint64 // attempts that may pass, but could not be connected
-	Up, Down    uint64 // bytes in tunnels that have ended
+	Up, Down    uint64 // bytes in tunnels and exchanges that have ended
 	Waiting     int    // connections that have asked for nothing yet, now
 	Tunnels     int    // now, with the connections that had a request by HTTP
 }

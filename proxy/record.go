@@ -41,14 +41,27 @@ func (p *Proxy) failed(a *attempt, err error) {
 	}
 }
 
-// closed writes the record of a tunnel's end, of which all but the end is filled in.
-func (p *Proxy) closed(rec decision.Record, end tunnelEnd) {
+// closing is the record of the end of what an attempt was let through to, but for how that
+// went.
+func (a *attempt) closing() *decision.Record {
+	rec := a.record()
+	rec.Event, rec.Dest = decision.EventClose, a.dest
+	return &rec
+}
+
+// closed counts the bytes of a tunnel or an exchange, and writes the record of its end.
+func (p *Proxy) closed(rec *decision.Record, end tunnelEnd) {
 	p.stats.up.Add(end.Up)
 	p.stats.down.Add(end.Down)
+	p.noteEnd(rec, end)
+}
+
+// noteEnd writes the record of an end.
+func (p *Proxy) noteEnd(rec *decision.Record, end tunnelEnd) {
 	rec.Up, rec.Down = end.Up, end.Down
 	rec.Ms = milliseconds(end.Duration)
-	rec.By, rec.Detail = end.By.String(), end.Why
-	p.deps.Records.Record(rec)
+	rec.By, rec.Rcode, rec.Detail = end.By.String(), end.Fault, end.Why
+	p.deps.Records.Record(*rec)
 }
 
 // know fills in whose attempt it is where the policy has not been asked yet.

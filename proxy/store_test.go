@@ -166,6 +166,20 @@ func (s *store) told() string {
 	return strings.Join(lines, "; ")
 }
 
+// ends are those of tunnels and exchanges so far, as text: plane, name and port, who ended
+// it, the fault if there was one, and what was wrong.
+func (s *store) ends() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var lines []string
+	for _, r := range s.records {
+		if r.Event == decision.EventClose {
+			lines = append(lines, strings.TrimRight(fmt.Sprintf("%v %q:%d by %s %s %s", r.Plane, r.Name, r.Port, r.By, r.Rcode, r.Detail), " "))
+		}
+	}
+	return strings.Join(lines, "; ")
+}
+
 // A visitor is a client's end of a connection, and the news when the proxy is done with
 // the other.
 type visitor struct {

@@ -38,11 +38,12 @@ var parties = [...]string{"", "client", "server", "idle", "policy", "until", "st
 
 func (p party) String() string { return parties[p] }
 
-// A tunnelEnd is how a tunnel went.
+// A tunnelEnd is how a tunnel went, or an exchange by HTTP.
 type tunnelEnd struct {
-	Up, Down uint64 // bytes that the server and the client were sent
+	Up, Down uint64 // bytes that the server was sent, and that came of it
 	Duration time.Duration
 	By       party  // that ended it; if both sides did, the one that was first
+	Fault    string // an exchange's only: what the client is told was wrong, an error type of RFC 9209
 	Why      string // what was wrong; empty where each side has said all that it had to say
 }
 
