@@ -191,6 +191,8 @@ func (c *Clock) Dated(p Proof, date time.Time) error {
 		return fmt.Errorf("the server says that it is %s, but %s has passed", moment(date), moment(e.floor))
 	case c.claim != nil:
 		return ErrConflict
+	case c.seen.is() && !c.seen.holds(now, date):
+		return fmt.Errorf("the server says that it is %s, which contradicts %v", moment(date), c.seen)
 	case c.believed, c.levelOf(e) >= Coarse && e.by != byDate, e.by != byDate && !p.Provisional:
 		return nil
 	case e.by == byDate && e.At(now).Sub(date).Abs() < 2*time.Second:

@@ -88,12 +88,12 @@ func (c *Clock) check(now time.Duration) {
 	}
 	switch {
 	case level > c.level:
-		c.setLevel(level, c.why, 0) // the system's clock is back where it was
+		c.setLevel(level, "by the system's clock", 0) // which was set back
 	case e.by == byServers:
 		c.setLevel(level, "no quorum of time servers answered for "+(now-e.raw).Round(time.Second).String()+
 			": the error may be above "+e.maxError.String(), 0)
 	default:
-		c.setLevel(level, "the system's clock was set to "+moment(c.machine.wall())+", at which the upstream's certificate was not valid", 0)
+		c.setLevel(level, "the system's clock was set to "+moment(c.machine.wall())+", which cannot be", 0)
 	}
 }
 

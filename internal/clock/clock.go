@@ -31,6 +31,7 @@ package clock
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -84,11 +85,13 @@ type Clock struct {
 	why     string
 	sources map[netip.Addr]*source
 	drift   drift
-	doubts  int       // times in a row that the quorum was outside our bound
-	seen    validity  // of the upstream's chain that was last believed; zero: none was
-	against validity  // of one that was not, since it contradicts a proven time
-	claim   *Estimate // of a quorum that a chain contradicts: neither is believed
-	refusal string    // why the last quorum was not believed; empty: it was
+	good    []SavedServer // on which the last estimate rests, else what was saved
+	leaped  time.Time     // the last leap second
+	doubts  int           // times in a row that the quorum was outside our bound
+	seen    validity      // of the upstream's chain that was last believed; zero: none was
+	against validity      // of one that was not, since it contradicts a proven time
+	claim   *Estimate     // of a quorum that a chain contradicts: neither is believed
+	refusal string        // why the last quorum was not believed; empty: it was
 
 	changes  []Change
 	telling  bool
@@ -115,6 +118,7 @@ func New(cfg Config) *Clock {
 	}
 	c.built = cfg.Built
 	c.machine.init(cfg.Machine)
+	c.good = slices.Clone(cfg.Saved.Servers)
 	c.drift.remember(cfg.Saved.Drift / million)
 	c.SetServers(cfg.Servers)
 	c.now.Store(&Estimate{base: c.machine.wall().Round(0).UTC(), raw: c.machine.raw(), floor: floor, Precision: precision})
@@ -130,8 +134,9 @@ func System(wall func() time.Time, built time.Time) *Clock {
 	return c
 }
 
-// SetServers says how many time servers there are to ask. Without any, nothing better
-// than Coarse can be had, and it counts as trusted; see [Clock.Trusted].
+// SetServers says how many time servers there are to ask: addresses, but no fewer than
+// names, so that the first name to be resolved is not alone a quorum. Without any,
+// nothing better than Coarse can be had, and it counts as trusted; see [Clock.Trusted].
 func (c *Clock) SetServers(n int) { c.servers.Store(int64(n)) }
 
 // Raw is the time since the boot by a clock that is never stepped or slewed: what

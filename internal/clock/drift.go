@@ -21,6 +21,9 @@ const (
 	driftPoints = 32
 	// driftSpan is the longest: after it the oscillator is another one.
 	driftSpan = 12 * time.Hour
+	// driftTells is a span that tells more than what was measured before a step, even
+	// if it is less sure.
+	driftTells = 3 * time.Hour
 )
 
 // A point is an estimate of the past.
@@ -34,7 +37,6 @@ type point struct {
 type drift struct {
 	rate     float64 // seconds of true time that a second of raw lacks
 	residual float64 // bound of what rate is wrong by
-	known    bool    // it was measured
 	points   []point
 	every    time.Duration
 }
@@ -69,29 +71,37 @@ func (d *drift) add(p point) {
 
 // measure takes the median of the slopes between points that lie far apart (Theil
 // and Sen): a few bad estimates do not move it. How wrong it can be follows from
-// the bounds of the estimates.
+// the bounds of the estimates, and from how far the oscillator wanders.
 func (d *drift) measure() {
 	n := len(d.points)
 	if n < 3 {
 		return
 	}
-	least := (d.points[n-1].raw - d.points[0].raw) / 2
+	span := d.points[n-1].raw - d.points[0].raw
 	var slopes []float64
-	surest := 1.0
+	sure, slack := 0.0, 1.0 // the surest slope, and how wrong it can be
 	for i, p := range d.points {
 		for _, q := range d.points[i+1:] {
-			if span := q.raw - p.raw; span >= least {
-				slopes = append(slopes, float64(q.offset-p.offset)/float64(span))
-				surest = min(surest, float64(p.bound+q.bound)/float64(span))
+			apart := q.raw - p.raw
+			if apart < span/2 {
+				continue
+			}
+			slope := float64(q.offset-p.offset) / float64(apart)
+			slopes = append(slopes, slope)
+			if s := float64(p.bound+q.bound) / float64(apart); s < slack {
+				sure, slack = slope, s
 			}
 		}
 	}
 	slices.Sort(slopes)
-	rate := slopes[len(slopes)/2]
-	if max(rate, -rate) > greatestDrift || surest+wander >= unknownDrift {
+	rate := min(max(slopes[len(slopes)/2], sure-slack), sure+slack)
+	residual := slack + max(rate-sure, sure-rate) + wander
+	if max(rate, -rate) > greatestDrift || residual >= unknownDrift {
 		return
 	}
-	d.rate, d.residual, d.known = rate, surest+wander, true
+	if residual < d.residual || span >= driftTells {
+		d.rate, d.residual = rate, residual
+	}
 }
 
 // shift adds to all offsets.

@@ -70,6 +70,7 @@ func (c *Clock) passLeap(now time.Duration) {
 	after := *e
 	after.base = e.base.Add(shift)
 	after.Leap, after.leapAt = LeapNone, time.Time{}
+	c.leaped = e.leapAt
 	c.now.Store(&after)
 	c.note(Change{Kind: LeapPassed, Step: shift, Why: "the leap second that the time servers announced is over"})
 }

@@ -69,8 +69,10 @@ func (c *Clock) read(s *Sample, now time.Duration) (r reading, unfit string) {
 	case s.Time.Before(earliest) || s.Time.After(latest):
 		return r, "it says that it is the year " + fmt.Sprint(s.Time.UTC().Year())
 	}
-	if e := c.now.Load(); e.Leap != LeapNone && s.Time.Sub(e.leapAt).Abs() < leapMargin {
-		return r, "it was asked during a leap second"
+	for _, leap := range []time.Time{c.leaped, c.now.Load().leapAt} {
+		if s.Time.Sub(leap).Abs() < leapMargin {
+			return r, "it was asked during a leap second"
+		}
 	}
 	delay := max(s.Delay, 0) // of the best networks it is less than the clocks can tell
 	return reading{
@@ -109,6 +111,12 @@ func (c *Clock) decide(now time.Duration) {
 	state := Chosen
 	if !c.accept(e, now, fmt.Sprintf("%d of %d time servers agree", pick.count, len(voters))) {
 		state = Disbelieved
+	}
+	if state == Chosen {
+		c.good = c.good[:0]
+		for _, s := range chosen {
+			c.good = append(c.good, SavedServer{s.last.Name, s.last.Server})
+		}
 	}
 	for _, s := range voters {
 		was := s.state

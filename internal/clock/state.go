@@ -43,20 +43,14 @@ type savedState struct {
 	Servers []SavedServer `json:"servers,omitempty"`
 }
 
-// State returns what is to be saved. Servers are those that the time rests on.
+// State returns what is to be saved. Servers are those that the time rests on; what was
+// saved before, as long as there are none.
 func (c *Clock) State() State {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.machine.raw()
 	c.prove(now)
-	s := State{Trusted: c.Floor(), Drift: c.drift.rate * million}
-	for _, src := range c.sources {
-		if src.state == Chosen {
-			s.Servers = append(s.Servers, SavedServer{src.last.Name, src.last.Server})
-		}
-	}
-	slices.SortFunc(s.Servers, func(a, b SavedServer) int { return a.Addr.Compare(b.Addr) })
-	return s
+	return State{Trusted: c.Floor(), Drift: c.drift.rate * million, Servers: slices.Clone(c.good)}
 }
 
 // Append appends the state as its file has it.

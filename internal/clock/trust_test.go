@@ -1,0 +1,356 @@
+package clock
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+const year = 365 * 24 * time.Hour
+
+// A start with the network in order, whatever the system's clock says.
+func TestBoot(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		wall        time.Duration // the system's clock less the truth
+		provisional bool
+	}{
+		{"right", 0, false},
+		{"a month ahead, which the certificate does not tell", 30 * 24 * time.Hour, false},
+		{"two years back", -2 * year, true},
+		{"fifty years back", -50 * year, true},
+		{"at the floor, before the certificate", -80 * 24 * time.Hour, true},
+		{"five years ahead", 5 * year, true},
+		{"four hundred years ahead", 250 * year, true},
+	} {
+		for _, how := range []string{"Date", "no Date", "servers first"} {
+			t.Run(tt.name+", "+how, func(t *testing.T) {
+				b := newBoot(t, Config{})
+				b.wall = tt.wall
+				b.add(good, good, good, good)
+				b.level(None)
+				if how == "servers first" {
+					b.poll()
+					b.level(Fine)
+					b.near(20 * time.Millisecond)
+					if !b.clock.Floor().Equal(release) {
+						t.Error("the floor was raised by what time servers alone say")
+					}
+					b.proved()
+				} else if tt.provisional {
+					p := b.provisional()
+					b.level(None)
+					if !p.NotBefore.Equal(date(t, "2027-02-01 00:00:00")) || !p.NotAfter.Equal(date(t, "2027-04-20 00:00:00")) {
+						t.Errorf("the proof is for %v to %v", p.NotBefore, p.NotAfter)
+					}
+					if how == "Date" {
+						if err := b.clock.Dated(p, b.truth.Truncate(time.Second)); err != nil {
+							t.Fatal(err)
+						}
+						b.level(Coarse)
+						b.near(time.Second)
+						b.proved()
+					}
+				} else {
+					b.proved()
+					b.level(Coarse)
+					b.near(tt.wall.Abs() + time.Millisecond)
+				}
+				if b.clock.Level() < Fine && !b.clock.Trusted().IsZero() {
+					t.Errorf("trusted at level %v", b.clock.Level())
+				}
+				b.poll()
+				b.level(Fine)
+				b.near(20 * time.Millisecond)
+				if off := b.clock.Trusted().Sub(b.truth).Abs(); off > 20*time.Millisecond {
+					t.Errorf("trusted: wrong by %v", off)
+				}
+				if passed := b.truth.Sub(b.clock.Floor()); passed < 0 || passed > 5*time.Second {
+					t.Errorf("the floor is %v back", passed)
+				}
+				b.proved()
+			})
+		}
+	}
+}
+
+// Without time servers Coarse has to do.
+func TestNoServers(t *testing.T) {
+	for _, wall := range []time.Duration{0, -50 * year} {
+		b := newBoot(t, Config{})
+		b.wall = wall
+		if !b.clock.Trusted().IsZero() {
+			t.Error("trusted with nothing known")
+		}
+		if b.clock.Observe(Sample{}); len(b.clock.Sources()) != 0 {
+			t.Error("a server that is not configured is heard")
+		}
+		if wall == 0 {
+			b.proved()
+		} else if err := b.clock.Dated(b.provisional(), b.truth); err != nil {
+			t.Fatal(err)
+		}
+		b.level(Coarse)
+		if off := b.clock.Trusted().Sub(b.truth).Abs(); off > time.Second {
+			t.Errorf("trusted: wrong by %v", off)
+		}
+		b.add(good, good, good)
+		if !b.clock.Trusted().IsZero() {
+			t.Error("with time servers to ask, Coarse is trusted")
+		}
+	}
+}
+
+// What is no chain for this host at any time after the floor gets nowhere, at any level.
+func TestBadChains(t *testing.T) {
+	other := newAuthority(t)
+	for _, tt := range []struct {
+		name  string
+		chain func(b *boot)
+		host  string
+		want  string
+	}{
+		{"none", func(b *boot) { b.chain = nil }, "dns.google", "no certificate"},
+		{"made up", func(b *boot) { b.chain = other.chain(t, "2027-02-01 00:00:00", "2027-04-20 00:00:00") }, "dns.google", "unknown authority"},
+		{"without what signed it", func(b *boot) { b.chain = b.chain[:1] }, "dns.google", "unknown authority"},
+		{"expired before the floor", func(b *boot) { b.chain = b.ca.chain(t, "2026-08-01 00:00:00", "2026-11-21 23:59:59") }, "dns.google", "expired"},
+		{"for another host", func(b *boot) {}, "dns.example", "not dns.example"},
+		{"valid at no time", func(b *boot) { b.chain = b.ca.chain(t, "2027-04-20 00:00:00", "2027-04-19 00:00:00") }, "dns.google", "expired"},
+	} {
+		for _, wall := range []time.Duration{0, -50 * year, 5 * year} {
+			b := newBoot(t, Config{})
+			b.wall = wall
+			good := b.chain
+			refuse := func() {
+				t.Helper()
+				tt.chain(b)
+				if p, err := b.clock.Verify(tt.host, b.chain, b.ca.roots); err == nil || !strings.Contains(err.Error(), tt.want) || p != (Proof{}) {
+					t.Errorf("%s: %+v, %v", tt.name, p, err)
+				}
+				b.chain = good
+			}
+			refuse()
+			b.level(None)
+			if err := b.clock.Dated(Proof{}, b.truth); err == nil {
+				t.Errorf("%s: a Date without a proof is taken", tt.name)
+			}
+			b.add(0, 0, 0)
+			b.poll()
+			b.level(Fine)
+			refuse()
+			b.level(Fine)
+			b.proved()
+			refuse()
+			b.level(Fine)
+		}
+	}
+}
+
+func TestBadDates(t *testing.T) {
+	for _, tt := range []struct{ date, want string }{
+		{"2027-01-31 23:59:59", "its certificate is valid from"},
+		{"2027-04-20 00:00:01", "its certificate is valid from"},
+		{"2026-11-21 00:00:00", "its certificate is valid from"},
+		{"1970-01-01 00:00:00", "its certificate is valid from"},
+		{"2027-02-14 23:59:59", "2027-02-15 00:00:00 UTC has passed"},
+		{"2027-02-15 00:00:00", ""},
+		{"2027-04-19 00:00:00", ""},
+	} {
+		b := newBoot(t, Config{Saved: State{Trusted: date(t, "2027-02-15 00:00:00")}})
+		b.wall = -50 * year
+		p := b.provisional()
+		err := b.clock.Dated(p, date(t, tt.date))
+		if tt.want == "" {
+			if err != nil {
+				t.Errorf("%s: %v", tt.date, err)
+			}
+			b.level(Coarse)
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", tt.date, err, tt.want)
+		}
+		b.level(None)
+	}
+}
+
+// A later Date corrects an earlier one, and nothing else.
+func TestDateAgain(t *testing.T) {
+	b := newBoot(t, Config{})
+	b.wall, b.drift = -2*year, 100/million
+	p := b.provisional()
+	if err := b.clock.Dated(p, b.truth); err != nil {
+		t.Fatal(err)
+	}
+	b.pass(7 * 24 * time.Hour)
+	p, err := b.verify()
+	if err != nil || p.Provisional {
+		t.Fatal(p, err)
+	}
+	if b.off().Abs() < 50*time.Second {
+		t.Fatalf("the oscillator of the test is too good: %v", b.off())
+	}
+	if err := b.clock.Dated(p, b.truth); err != nil {
+		t.Fatal(err)
+	}
+	b.near(time.Second)
+	b.level(Coarse)
+	b.add(good, good, good)
+	b.poll()
+	if err := b.clock.Dated(p, b.truth.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	b.near(20 * time.Millisecond)
+	b.level(Fine)
+
+	b = newBoot(t, Config{}) // by the system's clock
+	b.proved()
+	if err := b.clock.Dated(Proof{NotBefore: p.NotBefore, NotAfter: p.NotAfter}, b.truth.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	b.near(time.Second)
+}
+
+// What a quorum says is refused, and said to be, if it cannot be.
+func TestBadQuorums(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		wrong time.Duration
+		chain bool // one was seen
+		want  string
+	}{
+		{"before the floor", -year, false, "but 2026-11-22 00:00:00 UTC has passed"},
+		{"a year ahead, against the chain", year, true, "contradicts dns.google's certificate"},
+		{"before the chain, after the floor", -40 * 24 * time.Hour, true, "contradicts dns.google's certificate"},
+	} {
+		for _, wall := range []time.Duration{0, -50 * year} {
+			b := newBoot(t, Config{})
+			b.wall = wall
+			want := None
+			if tt.chain {
+				if p, err := b.verify(); err != nil {
+					t.Fatal(err)
+				} else if p.Provisional {
+					if err := b.clock.Dated(p, b.truth); err != nil {
+						t.Fatal(err)
+					}
+				}
+				want = Coarse
+			}
+			b.add(tt.wrong, tt.wrong, tt.wrong)
+			b.poll()
+			b.poll()
+			b.level(want)
+			if got := b.told(Refused); len(got) != 1 || !strings.Contains(got[0].Why, tt.want) {
+				t.Errorf("%s: told %+v, want one with %q", tt.name, got, tt.want)
+			}
+			for _, s := range b.clock.Sources() {
+				if s.State != Disbelieved || !strings.Contains(s.Why, tt.want) {
+					t.Errorf("%s: %+v", tt.name, s)
+				}
+			}
+			if got := b.clock.State(); len(got.Servers) != 0 || !got.Trusted.Equal(release) {
+				t.Errorf("%s: left to the next run: %+v", tt.name, got)
+			}
+			for _, server := range b.servers {
+				server.wrong = 0
+			}
+			for range 3 {
+				b.poll()
+			}
+			b.level(Fine)
+			b.near(50 * time.Millisecond)
+		}
+	}
+}
+
+// A saved time that is years ahead is a floor like any other: the box has no time
+// until somebody has it forget it.
+func TestSavedAhead(t *testing.T) {
+	b := newBoot(t, Config{Saved: State{Trusted: date(t, "2200-01-01 00:00:00")}})
+	b.add(good, good, good)
+	if _, err := b.verify(); err == nil {
+		t.Error("a chain that expired before the floor is good")
+	}
+	b.poll()
+	b.level(None)
+	if got := b.told(Refused); len(got) != 1 || !strings.Contains(got[0].Why, "2200-01-01") {
+		t.Errorf("told %+v", got)
+	}
+}
+
+// conflict is a box that has believed time servers before it saw a chain which
+// contradicts them.
+func conflict(t *testing.T) *boot {
+	t.Helper()
+	b := newBoot(t, Config{})
+	b.lied = true
+	b.add(year, year, year)
+	b.poll()
+	b.level(Fine)
+	if p, err := b.verify(); !errors.Is(err, ErrConflict) || p != (Proof{}) {
+		t.Fatalf("a chain against the quorum: %+v, %v", p, err)
+	}
+	b.level(None)
+	b.poll()
+	b.level(None)
+	if p, err := b.verify(); !errors.Is(err, ErrConflict) || p != (Proof{}) {
+		t.Fatalf("the same again: %+v, %v", p, err)
+	}
+	if err := b.clock.Dated(Proof{NotBefore: b.chain[0].NotBefore, NotAfter: b.chain[0].NotAfter, Provisional: true}, b.truth); !errors.Is(err, ErrConflict) {
+		t.Fatalf("a Date: %v", err)
+	}
+	b.level(None)
+	if got := b.clock.State(); !got.Trusted.Equal(release) {
+		t.Fatalf("left to the next run: %+v", got)
+	}
+	return b
+}
+
+// Neither the chain nor the quorum is believed until they agree, or one of them is gone.
+func TestConflict(t *testing.T) {
+	t.Run("the servers were wrong", func(t *testing.T) {
+		b := conflict(t)
+		for _, server := range b.servers {
+			server.wrong = 0
+		}
+		for range 3 {
+			b.poll()
+		}
+		b.level(Fine)
+		b.near(20 * time.Millisecond)
+		b.proved()
+	})
+	t.Run("the chain was old", func(t *testing.T) {
+		b := conflict(t)
+		b.truth = b.truth.Add(year) // as the servers say
+		for _, server := range b.servers {
+			server.wrong = 0
+		}
+		b.chain = b.ca.chain(t, "2028-02-01 00:00:00", "2028-04-20 00:00:00")
+		b.proved()
+		b.level(Fine)
+		b.near(20 * time.Millisecond)
+		b.poll()
+		b.level(Fine)
+		b.chain = b.ca.chain(t, "2027-02-01 00:00:00", "2027-04-20 00:00:00")
+		if _, err := b.verify(); err == nil {
+			t.Error("the old chain is good")
+		}
+		b.level(Fine)
+	})
+	t.Run("the servers do not answer any more", func(t *testing.T) {
+		b := conflict(t)
+		b.pass(claimLife - time.Minute)
+		if _, err := b.verify(); !errors.Is(err, ErrConflict) {
+			t.Errorf("before that is sure: %v", err)
+		}
+		b.pass(2 * time.Minute)
+		b.proved()
+		b.level(Coarse)
+		b.near(time.Second)
+		b.poll()
+		b.level(Coarse)
+	})
+}
