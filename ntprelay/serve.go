@@ -1,7 +1,6 @@
 package ntprelay
 
 import (
-	"slices"
 	"time"
 
 	"tillgate/internal/clock"
@@ -50,7 +49,5 @@ func (r *Relay) park(q *request, set *policy.Set) bool {
 
 // hasServers reports whether there is anybody to have the time of.
 func (r *Relay) hasServers(set *policy.Set) bool {
-	return len(r.cfg.Servers) > 0 || slices.ContainsFunc(set.Rules(), func(rule *policy.Rule) bool {
-		return rule.Service != nil && rule.Has(policy.UDP, ntpPort)
-	})
+	return len(r.cfg.Servers) > 0 || len(set.TimeServers(r.deps.Clock.Trusted())) > 0
 }
