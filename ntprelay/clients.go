@@ -57,27 +57,27 @@ func (c *clients) take(client netip.Addr, class string, now time.Duration) bool 
 	return c.rate == 0 || m.bucket.take(c.rate*elapsed.Seconds(), c.burst, c.random)
 }
 
-// forget makes room: of some clients it forgets the one that was seen first. All of them
-// are too many to look at for each packet of a flood.
+// forget makes room: of some clients it forgets the one that has been silent for longest. All
+// of them are too many to look at for each packet of a flood.
 func (c *clients) forget() {
 	const some = 16
-	var first netip.Addr
+	var silent netip.Addr
 	var seen time.Duration
 	n := 0
 	for client, m := range c.all {
 		if n == 0 || m.seen < seen {
-			first, seen = client, m.seen
+			silent, seen = client, m.seen
 		}
 		if n++; n == some {
 			break
 		}
 	}
-	delete(c.all, first)
+	delete(c.all, silent)
 }
 
 // told takes what a client's clock shows less what it should, and reports whether that may
 // be believed. now is when it asked.
-func (c *clients) told(client netip.Addr, offset time.Duration, now time.Duration) bool {
+func (c *clients) told(client netip.Addr, offset, now time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m := c.all[client]

@@ -62,8 +62,13 @@ func TestEveryAddressAnswersFromItself(t *testing.T) {
 		if err != nil || n != headerSize {
 			t.Fatalf("%s: %d bytes, %v", addr, n, err)
 		}
-		if h := parseHeader(got); h.leap == unknown || h.origin != stampOf(start) {
+		h := parseHeader(got)
+		if h.leap == unknown || h.origin != stampOf(start) {
 			t.Errorf("%s: %+v", addr, h)
+		}
+		// The clock of the bench stands still. What has passed is the kernel's to tell.
+		if h.transmit <= h.receive {
+			t.Errorf("%s: no stamp of the kernel's: received %#x, sent %#x", addr, uint64(h.receive), uint64(h.transmit))
 		}
 	}
 }

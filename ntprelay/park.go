@@ -16,8 +16,8 @@ const (
 	parkTime = 3 * time.Second
 )
 
-// parked holds the requests that wait for the first synchronisation. Its zero value takes
-// none; see open.
+// parked holds the requests that wait for the first synchronisation. After that it is closed,
+// and takes none.
 type parked struct {
 	begun chan struct{} // there is one, after there was none
 
@@ -31,11 +31,10 @@ type waiting struct {
 	since time.Time
 }
 
-// newParked takes requests from the start.
 func newParked() *parked { return &parked{begun: make(chan struct{}, 1), takes: true} }
 
-// add parks a copy of q, if there is room. In the place of a client's that are too many
-// the oldest gives way: it is returned, to be answered as it is.
+// add parks a copy of q, if there is room. Of a client's that are too many the oldest gives
+// way: it is returned, to be answered now.
 func (p *parked) add(q *request, now time.Time) (ok bool, instead *request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

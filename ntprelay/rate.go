@@ -11,13 +11,9 @@ type bucket struct{ tokens float64 }
 // take adds new tokens, up to burst, and reports whether there is one for an answer.
 func (b *bucket) take(added, burst float64, random func() uint32) bool {
 	b.tokens = min(burst, b.tokens+added)
-	switch {
-	case b.tokens >= 1:
+	if b.tokens >= 1 {
 		b.tokens--
 		return true
-	case random()%leak == 0:
-		b.tokens = 0
-		return true
 	}
-	return false
+	return random()%leak == 0
 }

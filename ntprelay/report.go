@@ -72,8 +72,8 @@ func (r *Relay) drop(q *request, why policy.Reason) {
 	r.deps.Records.Record(rec)
 }
 
-// noteAnswer records an answer after the client has waited, or counts it, and learns what
-// the client's clock shows. That the box does not know the time denies it.
+// noteAnswer records an answer, or counts it, and learns what the client's clock shows. That
+// the box does not know the time denies the request.
 func (r *Relay) noteAnswer(q *request, h *header, waited time.Duration) {
 	rec := q.record(q.decision.Verdict, q.decision.Reason)
 	if h.leap == unknown {

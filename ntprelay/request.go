@@ -46,7 +46,7 @@ var faultTexts = [...]string{
 	badVersion:    "of an NTP version that there is none of",
 	noRequest:     "not a request for the time",
 	badExtension:  "extension fields that are not well-formed",
-	authenticated: "asks for an authenticated answer, and there are no keys here",
+	authenticated: "asks for a signed answer, and there are no keys here",
 }
 
 func (f fault) String() string { return faultTexts[f] }
