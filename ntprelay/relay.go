@@ -38,6 +38,9 @@ type Config struct {
 	// Servers are asked for the time, names or addresses. Empty: the policy's NTP
 	// destinations.
 	Servers []string
+	// Saved are the servers that the last run found good ([clock.State]): those that are
+	// still named are asked before their names can be looked up.
+	Saved []clock.SavedServer
 	// Rate is how many answers a second each client gets on average, Burst how many
 	// at once. A zero Rate is no limit.
 	Rate, Burst int
@@ -54,9 +57,11 @@ type Recorder interface {
 
 // Deps are the parts that the relay asks.
 type Deps struct {
-	Policy  func() *policy.Set // the set in force; read once a request
-	Clock   *clock.Clock
-	Lookup  func(ctx context.Context, name string) ([]netip.Addr, error) // of the servers' names
+	Policy func() *policy.Set // the set in force; read once a request
+	Clock  *clock.Clock
+	// Lookup returns the addresses of a server's name, never steered. No address and no
+	// error is that the name has none.
+	Lookup  func(ctx context.Context, name string) ([]netip.Addr, error)
 	Records Recorder
 	Log     *slog.Logger
 }
@@ -68,6 +73,7 @@ type Relay struct {
 	ifaces  pktinfo.Interfaces
 	clients *clients
 	parked  *parked
+	poller  *poller
 	conns   []*net.UDPConn
 	stats   stats
 }
@@ -79,6 +85,7 @@ func New(cfg Config, deps Deps) (*Relay, error) {
 		deps:    deps,
 		clients: newClients(cfg.Rate, cfg.Burst, rand.Uint32),
 		parked:  newParked(),
+		poller:  newPoller(cfg, deps),
 	}, nil
 }
 
