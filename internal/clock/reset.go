@@ -1,5 +1,7 @@
 package clock
 
+import "time"
+
 // Reset forgets all that was learnt since the program was built, the floor with it: for
 // somebody who finds that the box believes a wrong time, which it would defend. What it
 // learns next is told to OnChange as at a start.
@@ -9,6 +11,7 @@ func (c *Clock) Reset() {
 	defer c.unlock()
 	clear(c.sources)
 	c.drift = fresh.drift
+	c.good, c.leaped = nil, time.Time{}
 	c.doubts, c.seen, c.against, c.claim, c.refusal = 0, validity{}, validity{}, nil, ""
 	c.now.Store(fresh.Estimate())
 	c.setLevel(c.levelOf(fresh.Estimate()), "what was known was forgotten", 0)
