@@ -28,7 +28,7 @@ func TestRate(t *testing.T) {
 		{500 * time.Millisecond, 5, 0},
 		{time.Second, 5, 1},
 		{4 * time.Second, 5, 3},
-		{3 * time.Second, 5, 0}, // read by another goroutine, so out of order
+		{3 * time.Second, 5, 0}, // of the other socket, so out of order
 		{time.Hour, 20, 8},
 	} {
 		got := 0

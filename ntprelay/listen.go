@@ -83,9 +83,12 @@ func (r *Relay) stopReading() {
 	}
 }
 
-// read serves a socket until its read deadline, which is set when the box stops. Several
-// goroutines may read one socket. Nothing is allocated for a request whose like was recorded
-// shortly before.
+// read serves a socket until its read deadline, which is set when the box stops. Nothing is
+// allocated for a request whose like was recorded shortly before.
+//
+// One goroutine reads a socket: nine tenths of a request are the kernel's, and of two that
+// take turns each wakes the other. On two cores, two served a fifth less with a quarter more
+// of the CPU.
 func (r *Relay) read(conn *net.UDPConn) error {
 	sender, err := pktinfo.NewSender(conn)
 	if err != nil {

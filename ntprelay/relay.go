@@ -19,7 +19,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"runtime"
 
 	"golang.org/x/sync/errgroup"
 
@@ -95,9 +94,7 @@ func (r *Relay) Serve(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.poll(ctx) })
 	for _, conn := range r.conns {
-		for range runtime.GOMAXPROCS(0) {
-			g.Go(func() error { return r.read(conn) })
-		}
+		g.Go(func() error { return r.read(conn) })
 	}
 	g.Go(func() error {
 		r.expireParked(ctx)
