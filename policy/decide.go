@@ -26,7 +26,7 @@ func (s *Set) Decide(r Request) Decision {
 func (s *Set) decideName(r *Request, d *Decision) {
 	name, ok := WireName(r.Name)
 	switch {
-	case isLiteral(r.Name):
+	case IsLiteral(r.Name):
 		d.Reason = IPLiteral
 		return
 	case !ok || name != r.Name || name == "" && r.Plane != DNS:

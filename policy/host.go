@@ -69,7 +69,7 @@ func HostPattern(text string) (string, error) {
 	ascii, err := hostProfile.ToASCII(host)
 	name, ok := WireName(ascii)
 	switch {
-	case isLiteral(host) || ok && isLiteral(name):
+	case IsLiteral(host) || ok && IsLiteral(name):
 		return "", strictyaml.Problem{Message: "an address where a name must stand",
 			Hint: "addresses within the store go into network, as 10.20.5.7/32"}
 	case strings.Contains(host, "/"):

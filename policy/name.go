@@ -78,11 +78,11 @@ func lower(c byte) byte {
 	return c
 }
 
-// isLiteral reports whether a name is an address in disguise: one whose last
+// IsLiteral reports whether a canonical name is an address in disguise: one whose last
 // label is a number, as 1.2.3.4, 0x7f000001 and 2130706433 (what a browser
 // takes for IPv4: https://url.spec.whatwg.org/#ends-in-a-number-checker), or
 // an IPv6 address, which is no host name at all.
-func isLiteral(name string) bool {
+func IsLiteral(name string) bool {
 	if i := strings.IndexByte(name, ':'); i >= 0 && strings.IndexByte(name[i+1:], ':') >= 0 {
 		return strings.Trim(name, "0123456789abcdefABCDEF:.[]") == ""
 	}

@@ -60,12 +60,12 @@ func TestWireName(t *testing.T) {
 func TestIsLiteral(t *testing.T) {
 	for _, name := range []string{"1.2.3.4", "127.1", "2130706433", "0x7f000001", "0x", "0x7f.1", "1.0x2", "example.123",
 		"::1", "2001:db8::1", "[2001:db8::1]", "::ffff:192.0.2.1", "00000", "999.999"} {
-		if !isLiteral(name) {
+		if !IsLiteral(name) {
 			t.Errorf("%q is not taken for an address", name)
 		}
 	}
 	for _, name := range []string{"", ".", "example.com", "1.example", "4.3.2.1.in-addr.arpa", "0xg", "x0", "1a", "a:b", "123.example.", "dead.beef"} {
-		if isLiteral(name) {
+		if IsLiteral(name) {
 			t.Errorf("%q is taken for an address", name)
 		}
 	}

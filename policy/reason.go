@@ -22,7 +22,7 @@ const (
 	HostMismatch           // Host is not the CONNECT host or the request's target
 	NoSNI                  // a ClientHello without server_name
 	NoHello                // nothing was said in time
-	NotTLS                 // the first bytes are no ClientHello
+	NotTLS                 // the first bytes are neither TLS nor HTTP, or not what the port is for
 	RateLimited            // the client's rate is used up
 	LimitReached           // a table or a cap is full
 	QtypeSuppressed        // the name is allowed, this type of record is not given
@@ -49,7 +49,7 @@ var reasons = [...]struct{ name, text string }{
 	HostMismatch:    {"host-mismatch", "the Host header is not the host that was asked for"},
 	NoSNI:           {"no-sni", "the TLS hello names no server"},
 	NoHello:         {"no-hello", "nothing was said in time"},
-	NotTLS:          {"not-tls", "not TLS on a TLS port"},
+	NotTLS:          {"not-tls", "not what the port is for"},
 	RateLimited:     {"rate", "too many requests from this client"},
 	LimitReached:    {"limit", "a limit of the box is reached"},
 	QtypeSuppressed: {"qtype", "this type of record is not given"},
@@ -75,8 +75,12 @@ func ParseReason(s string) (Reason, bool) {
 	return 0, false
 }
 
-// Observable reports whether observe mode lets an attempt pass that is denied
-// for this reason. The guards (names, addresses, protocols, limits) stay on.
+// Observable reports whether observe mode lets an attempt pass that is denied for this
+// reason, to where its name leads. The guards (addresses, protocols, limits) stay on.
+//
+// An attempt that names no host that could be judged ([NoSNI], [NoHello], [NotTLS],
+// [IPLiteral], [BadName]) has no such place. Package proxy lets a redirected one go where
+// the client itself wanted to; where that is not known it is denied.
 func (r Reason) Observable() bool {
 	switch r {
 	case NotDocumented, OtherClass, PortNotAllowed, DeniedByPolicy, Expired:

@@ -26,8 +26,10 @@ func (a *attempt) denied() *page {
 	reason := a.decision.Reason
 	p := &page{status: http.StatusForbidden, fault: "http_request_denied", detail: reason.String()}
 	switch reason {
-	case policy.Malformed:
+	case policy.Malformed, policy.NotTLS:
 		p.status, p.fault = http.StatusBadRequest, "http_request_error"
+	case policy.NoHello:
+		p.status, p.fault = http.StatusRequestTimeout, "http_request_error"
 	case policy.PrivateAddress:
 		p.fault = "destination_ip_prohibited"
 	case policy.LimitReached:

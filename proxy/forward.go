@@ -32,13 +32,13 @@ func (h *httpConn) forward(w http.ResponseWriter, r *http.Request) {
 func (h *httpConn) check(r *http.Request, a *attempt, asked authority) (policy.Reason, string) {
 	switch {
 	case r.Method == http.MethodConnect:
-		return policy.Malformed, "a CONNECT to no proxy"
+		return policy.Malformed, connectToNoProxy
 	case !asked.valid:
 		return policy.Malformed, "not host:port"
 	case h.host != "" && asked.name != h.host:
 		return policy.HostMismatch, "the tunnel is to " + h.host
 	case h.port != 0 && asked.port != h.port:
-		return policy.HostMismatch, "the connection was to port " + strconv.Itoa(int(h.port))
+		return policy.HostMismatch, h.otherPort()
 	case !h.p.decide(a):
 		return a.decision.Reason, ""
 	case a.port == tlsPort:
@@ -47,6 +47,13 @@ func (h *httpConn) check(r *http.Request, a *attempt, asked authority) (policy.R
 		return policy.Malformed, "Upgrade is not forwarded"
 	}
 	return policy.NoReason, ""
+}
+
+const connectToNoProxy = "a CONNECT to no proxy"
+
+// otherPort is the detail of a request for another port than the connection's.
+func (h *httpConn) otherPort() string {
+	return "the connection was to port " + strconv.Itoa(int(h.port))
 }
 
 // tlsPort is the port on which nothing goes in the clear.

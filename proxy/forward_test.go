@@ -148,7 +148,7 @@ func TestForwardDenied(t *testing.T) {
 		{"another class's", ask("http://office.example:443/"), forbidden, `deny other-class "office.example":443`},
 		{"the wrong port", ask("http://check.example:8080/"), forbidden, `deny port "check.example":8080`},
 		{"a port for TLS only", ask("http://api.pay.example/"), forbidden, `deny port "api.pay.example":80`},
-		{"in the clear to TLS", ask("http://check.example:443/"), forbidden, `deny not-tls "check.example":443`},
+		{"in the clear to TLS", ask("http://check.example:443/"), bad, `deny not-tls "check.example":443`},
 		{"an address", ask("http://8.8.0.1/"), forbidden, `deny ip-literal "8.8.0.1":80`},
 		{"an IPv6 address", ask("http://[::1]/"), forbidden, `deny ip-literal "[::1]":80`},
 		{"a number", ask("http://2130706433/"), forbidden, `deny ip-literal "2130706433":80`},
@@ -201,7 +201,7 @@ func TestForwardRedirected(t *testing.T) {
 		{"by URL", 80, "GET http://check.example/x HTTP/1.1\r\nHost: check.example", "204 No Content", `allow documented "check.example":80`},
 		{"another port", 8080, "GET /x HTTP/1.1\r\nHost: alt.example:8080", "204 No Content", `allow documented "alt.example":8080`},
 		{"another port, not said", 8080, "GET /x HTTP/1.1\r\nHost: alt.example", "204 No Content", `allow documented "alt.example":8080`},
-		{"the port of TLS", 443, "GET /x HTTP/1.1\r\nHost: check.example", forbidden, `deny not-tls "check.example":443`},
+		{"the port of TLS", 443, "GET /x HTTP/1.1\r\nHost: check.example", bad, `deny not-tls "check.example":443`},
 		{"a port that was not meant", 80, "GET /x HTTP/1.1\r\nHost: alt.example:8080", forbidden, `deny host-mismatch "alt.example":8080`},
 		{"a URL's port that was not meant", 8080, "GET http://check.example/x HTTP/1.1\r\nHost: check.example", forbidden, `deny host-mismatch "check.example":80`},
 		{"another host", 80, "GET /x HTTP/1.1\r\nHost: evil.example", forbidden, `deny not-documented "evil.example":80`},
@@ -233,7 +233,7 @@ func TestForwardRedirected(t *testing.T) {
 func TestForwardRedirectedSilence(t *testing.T) {
 	s := newStore(t, nowhere(t))
 	s.p.cfg.HelloTimeout = 50 * time.Millisecond
-	if got := s.redirected(80).ask("GET / HTTP/1.1\r\nHost: check"); got != "" {
+	if got := s.redirected(80).ask("GET / HTTP/1.1\r\nHost: check"); !strings.HasPrefix(got, "HTTP/1.1 408 ") {
 		t.Errorf("%q", got)
 	}
 	if got := s.told(); got != `http deny no-hello "":80` {
@@ -346,7 +346,7 @@ func TestForwardObserved(t *testing.T) {
 		{"http://check.example:81/", "204 No Content", `would-deny port "check.example":81`},
 		{"http://printer.store.example:81/", "403 Forbidden", `deny private-address "printer.store.example":81`},
 		{"http://8.8.0.1/", "403 Forbidden", `deny ip-literal "8.8.0.1":80`},
-		{"http://evil.example:443/", "403 Forbidden", `deny not-tls "evil.example":443`},
+		{"http://evil.example:443/", "400 Bad Request", `deny not-tls "evil.example":443`},
 	} {
 		s := newStore(t, noContent)
 		s.enforce(strings.Replace(storePolicy, "local/old]", "local/old], mode: observe", 1))

@@ -24,16 +24,19 @@ import (
 // the tunnel's bytes.
 type gate struct {
 	net.Conn
+	unaware bool // the client does not know of the proxy: each request must name a host
 
 	buf    []byte // read from the connection; the first passed bytes are for net/http
 	passed int
 	seen   int // of buf: no head ends there
 
-	state  gateState
-	left   int64 // of a body, in stateBody
-	chunks chunkReader
-	heads  int    // that passed
-	fault  *fault // in stateRefused
+	state   gateState
+	left    int64 // of a body, in stateBody
+	chunks  chunkReader
+	begun   bool   // the first line is known to be one of a request
+	heads   int    // that passed
+	fault   *fault // in stateRefused
+	refused []byte // what the client said from there on
 
 	// answered counts the requests that were. While they are fewer than the heads that
 	// passed, the client waits and need not say anything.
@@ -79,7 +82,11 @@ func (g *gate) Read(p []byte) (int, error) {
 		case g.state == stateRefused:
 			return 0, g.fault
 		}
-		if err := g.fill(); err != nil {
+		switch err := g.fill(); {
+		case err == nil:
+		case g.unaware && g.timedOut && g.heads == 0:
+			g.refuse(&fault{plane: policy.HTTP, reason: policy.NoHello, detail: "no whole request"})
+		default:
 			return 0, err
 		}
 	}
@@ -151,21 +158,34 @@ func (g *gate) examine() {
 
 // examineHead passes a whole head or nothing.
 func (g *gate) examineHead() {
+	if !g.begun {
+		switch openingOf(g.buf) {
+		case openingUnknown:
+			return
+		case openingTLS:
+			g.refuse(brokenHead(g.buf, policy.Malformed, errTLSOnHTTP.Error()))
+			return
+		case openingOther:
+			g.refuse(brokenHead(g.buf, g.strange(), notRequest))
+			return
+		}
+		g.begun = true
+	}
 	end, detail := g.headEnd()
 	if detail != "" {
-		g.refuse(brokenHead(g.buf, detail))
+		g.refuse(brokenHead(g.buf, policy.Malformed, detail))
 		return
 	}
 	if end == 0 {
 		return
 	}
-	h, f := parseHead(g.buf[:end])
+	h, f := parseHead(g.buf[:end], g.unaware)
 	if f != nil {
 		g.refuse(f)
 		return
 	}
 	g.heads++
-	g.passed, g.seen = end, 0
+	g.passed, g.seen, g.begun = end, 0, false
 	switch {
 	case h.connect:
 		g.state = stateTunnel
@@ -176,12 +196,18 @@ func (g *gate) examineHead() {
 	}
 }
 
+// strange is the reason against what is no request: at first it is another protocol, later
+// it is HTTP that has lost its way.
+func (g *gate) strange() policy.Reason {
+	if g.heads == 0 {
+		return policy.NotTLS
+	}
+	return policy.Malformed
+}
+
 // headEnd returns where the head ends, 0 if that is not yet known, and what is wrong so
 // far: then there is no need to wait for more.
 func (g *gate) headEnd() (end int, detail string) {
-	if c := g.buf[0]; c < 'A' || c > 'Z' {
-		return 0, "not an HTTP/1 request"
-	}
 	for end == 0 {
 		i := bytes.IndexByte(g.buf[g.seen:], '\n')
 		if i < 0 {
@@ -205,7 +231,7 @@ func (g *gate) headEnd() (end int, detail string) {
 
 // refuse passes the gate's own request, and nothing after it.
 func (g *gate) refuse(f *fault) {
-	g.fault, g.state = f, stateRefused
+	g.fault, g.state, g.refused = f, stateRefused, g.buf
 	g.buf, g.passed = []byte(refusal), len(refusal)
 }
 

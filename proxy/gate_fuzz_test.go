@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
+
+	"tillgate/policy"
 )
 
 // FuzzGate: what the gate passes is the beginning of what came, and net/http makes of it
@@ -147,7 +149,7 @@ func FuzzHost(f *testing.F) {
 		if !strings.HasSuffix(origin, crlf2) || strings.Count(origin, crlf2) != 1 {
 			return
 		}
-		if _, fault := parseHead([]byte(absolute)); fault == nil {
+		if _, fault := parseHead([]byte(absolute), false); fault == nil {
 			switch strings.ToLower(strings.Trim(host, " \t")) {
 			case "check.example", "check.example.", "check.example:80", "check.example.:80":
 			default:
@@ -156,7 +158,7 @@ func FuzzHost(f *testing.F) {
 				}
 			}
 		}
-		_, fault := parseHead([]byte(origin))
+		_, fault := parseHead([]byte(origin), false)
 		if fault != nil {
 			return
 		}
@@ -165,6 +167,9 @@ func FuzzHost(f *testing.F) {
 			t.Fatalf("%q: %v", host, err)
 		}
 		asked := parseAuthority(req.Host)
+		if _, fault := parseHead([]byte(origin), true); (fault == nil) != (asked.named && asked.valid && !policy.IsLiteral(asked.name)) {
+			t.Fatalf("%q: %+v of a client that knows of no proxy", host, fault)
+		}
 		if !asked.named || !asked.valid {
 			return
 		}

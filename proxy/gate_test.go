@@ -107,7 +107,7 @@ func TestGateRefuses(t *testing.T) {
 		{"a bare LF", get + "X: y\nZ: z" + crlf2, malformed, "a line that ends in LF alone"},
 		{"a bare LF at the end", "GET / HTTP/1.1\nHost: a.example\n\n", malformed, "a line that ends in LF alone"},
 		{"LF CR LF", "GET / HTTP/1.1\r\nHost: a.example\r\n\n", malformed, "a line that ends in LF alone"},
-		{"an empty line first", "\r\nGET / HTTP/1.1\r\nHost: a.example" + crlf2, malformed, "not an HTTP/1 request"},
+		{"an empty line first", "\r\nGET / HTTP/1.1\r\nHost: a.example" + crlf2, policy.NotTLS, "not an HTTP/1 request"},
 		{"two Hosts", get + "Host: a.example" + crlf2, malformed, "more than one Host"},
 		{"no Host", "GET / HTTP/1.1" + crlf2, malformed, "no Host"},
 		{"another expectation", get + "Expect: 200-ok" + crlf2, malformed, "an expectation other than 100-continue"},
@@ -117,16 +117,16 @@ func TestGateRefuses(t *testing.T) {
 		{"a long head", get + "X: " + strings.Repeat("y", maxHead) + crlf2, malformed, "a head of more than 16384 bytes"},
 		{"a long head without an end", "GET /" + strings.Repeat("y", maxHead), malformed, "a head of more than 16384 bytes"},
 
-		{"TLS", "\x16\x03\x01\x02\x00", malformed, "not an HTTP/1 request"},
-		{"SSH", "SSH-2.0-x\r\n", malformed, "not an HTTP/1 request"},
-		{"HTTP/0.9", "GET /" + crlf2, malformed, "not an HTTP/1 request"},
-		{"HTTP/2", "PRI * HTTP/2.0" + crlf2 + "SM" + crlf2, malformed, "not an HTTP/1 request"},
-		{"HTTP/1.2", "GET / HTTP/1.2\r\nHost: a.example" + crlf2, malformed, "not an HTTP/1 request"},
-		{"http/1.1", "GET / http/1.1\r\nHost: a.example" + crlf2, malformed, "not an HTTP/1 request"},
-		{"tabs", "GET\t/\tHTTP/1.1\r\nHost: a.example" + crlf2, malformed, "not an HTTP/1 request"},
-		{"a small method", "Get / HTTP/1.1\r\nHost: a.example" + crlf2, malformed, "not an HTTP/1 request"},
-		{"the gate's own method", refusal, malformed, "not an HTTP/1 request"},
-		{"a long method", strings.Repeat("G", 25) + " / HTTP/1.1\r\nHost: a.example" + crlf2, malformed, "not an HTTP/1 request"},
+		{"TLS", "\x16\x03\x01\x02\x00", malformed, "TLS on the port of HTTP"},
+		{"SSH", "SSH-2.0-x\r\n", policy.NotTLS, "not an HTTP/1 request"},
+		{"HTTP/0.9", "GET /" + crlf2, policy.NotTLS, "not an HTTP/1 request"},
+		{"HTTP/2", "PRI * HTTP/2.0" + crlf2 + "SM" + crlf2, policy.NotTLS, "not an HTTP/1 request"},
+		{"HTTP/1.2", "GET / HTTP/1.2\r\nHost: a.example" + crlf2, policy.NotTLS, "not an HTTP/1 request"},
+		{"http/1.1", "GET / http/1.1\r\nHost: a.example" + crlf2, policy.NotTLS, "not an HTTP/1 request"},
+		{"tabs", "GET\t/\tHTTP/1.1\r\nHost: a.example" + crlf2, policy.NotTLS, "not an HTTP/1 request"},
+		{"a small method", "Get / HTTP/1.1\r\nHost: a.example" + crlf2, policy.NotTLS, "not an HTTP/1 request"},
+		{"the gate's own method", refusal, policy.NotTLS, "not an HTTP/1 request"},
+		{"a long method", strings.Repeat("G", 25) + " / HTTP/1.1\r\nHost: a.example" + crlf2, policy.NotTLS, "not an HTTP/1 request"},
 		{"two spaces", "GET  / HTTP/1.1\r\nHost: a.example" + crlf2, malformed, "not a request target"},
 		{"a space in the target", "GET /a b HTTP/1.1\r\nHost: a.example" + crlf2, malformed, "not a request target"},
 		{"a target beyond ASCII", "GET /\xc3\xbc HTTP/1.1\r\nHost: a.example" + crlf2, malformed, "not a request target"},
@@ -156,10 +156,13 @@ func TestGateRefuses(t *testing.T) {
 		{"CONNECT with chunks", "CONNECT a.example:443 HTTP/1.1\r\nTransfer-Encoding: chunked" + crlf2, malformed, "a CONNECT with a body"},
 	} {
 		const before = "GET /first HTTP/1.1\r\nHost: a.example" + crlf2
-		for how, in := range map[string]string{"first": "", "second": before} {
+		for _, in := range []string{"", before} {
+			if in != "" && tt.want == policy.NotTLS {
+				tt.want = malformed // it began as HTTP
+			}
 			got, g, _ := through(strings.NewReader(in + tt.in + "GET /after HTTP/1.1\r\nHost: a.example" + crlf2))
 			if got != in+refusal || g.fault == nil || g.fault.reason != tt.want || g.fault.detail != tt.detail {
-				t.Errorf("%s, %s: passed %q, fault %+v", tt.name, how, got, g.fault)
+				t.Errorf("%s, after %q: passed %q, fault %+v", tt.name, in, got, g.fault)
 			}
 		}
 	}

@@ -57,7 +57,10 @@ type headReader struct {
 // passes less than the RFC lets a server pass: nothing about which two programs could
 // disagree where the request ends or whom it is for. What it passes, net/http takes
 // too, and in the same sense.
-func parseHead(raw []byte) (head, *fault) {
+//
+// A client that is unaware of the proxy must name its host in Host, where else it may mean
+// the box itself.
+func parseHead(raw []byte, unaware bool) (head, *fault) {
 	var r headReader
 	lines := bytes.Split(raw, []byte("\r\n"))
 	detail := r.line(string(lines[0]))
@@ -73,20 +76,20 @@ func parseHead(raw []byte) (head, *fault) {
 	if detail != "" {
 		return head{}, r.fault(policy.Malformed, detail)
 	}
-	if reason, detail := r.destination(); detail != "" {
+	if reason, detail := r.destination(unaware); detail != "" {
 		return head{}, r.fault(reason, detail)
 	}
 	return r.head, nil
 }
 
 // brokenHead is the fault of what is not even a head. Its first line may tell the rest.
-func brokenHead(raw []byte, detail string) *fault {
+func brokenHead(raw []byte, reason policy.Reason, detail string) *fault {
 	if i := bytes.IndexAny(raw, "\r\n"); i >= 0 {
 		raw = raw[:i]
 	}
 	var r headReader
 	r.line(string(raw))
-	return r.fault(policy.Malformed, detail)
+	return r.fault(reason, detail)
 }
 
 func (r *headReader) fault(reason policy.Reason, detail string) *fault {
@@ -104,12 +107,11 @@ func (r *headReader) fault(reason policy.Reason, detail string) *fault {
 // line takes the request line apart (RFC 9112 §3). What stands between the first and
 // the last space is the target: one with spaces in it is still told in the record.
 func (r *headReader) line(line string) string {
-	const none = "not an HTTP/1 request"
 	method, rest, _ := strings.Cut(line, " ")
 	i := strings.LastIndexByte(rest, ' ')
 	// All registered methods are of these letters, and the gate's own is not.
 	if i < 0 || method == "" || len(method) > maxMethod || strings.Trim(method, capitals) != "" {
-		return none
+		return notRequest
 	}
 	r.method, r.target, r.version = method, rest[:i], rest[i+1:]
 	r.connect = method == "CONNECT"
@@ -123,10 +125,12 @@ func (r *headReader) line(line string) string {
 		r.asked = parseAuthority(rest)
 	}
 	if r.version != "HTTP/1.1" && r.version != "HTTP/1.0" {
-		return none
+		return notRequest
 	}
 	return ""
 }
+
+const notRequest = "not an HTTP/1 request"
 
 const capitals = "ABCDEFGHIJKLMNOPQRSTUVWXYZ-"
 
@@ -195,9 +199,12 @@ func (r *headReader) framing() string {
 
 // destination checks that the request says in one voice whom it is for. A detail without
 // a reason: the name is none, and the policy says of which kind.
-func (r *headReader) destination() (policy.Reason, string) {
+func (r *headReader) destination(unaware bool) (policy.Reason, string) {
+	nameless := func(a authority) bool { return !a.named || unaware && policy.IsLiteral(a.name) }
 	switch told := r.connect || r.absolute; {
-	case told && !r.asked.named:
+	case unaware && !r.asked.valid && r.absolute:
+		return policy.Malformed, "not host:port"
+	case told && nameless(r.asked):
 		return policy.NoReason, "not a host name"
 	case told && !r.asked.valid, r.connect && r.asked.port == 0:
 		return policy.Malformed, "not host:port"
@@ -219,7 +226,12 @@ func (r *headReader) destination() (policy.Reason, string) {
 	if r.absolute {
 		return r.hostAgrees(httpPort)
 	}
-	if len(r.hosts) == 1 && strings.Trim(r.hosts[0], hostBytes) != "" {
+	field := strings.Join(r.hosts, "") // there is one at most
+	host := parseAuthority(field)
+	switch {
+	case unaware && !host.valid:
+		return policy.Malformed, "not host:port"
+	case unaware && nameless(host), strings.Trim(field, hostBytes) != "":
 		return policy.NoReason, "not a host name"
 	}
 	return policy.NoReason, ""

@@ -143,25 +143,3 @@ func looksLikeTLS(raw []byte) bool {
 }
 
 const recordHandshake = 22
-
-// An opening is what the first byte of a redirected connection tells of it.
-type opening uint8
-
-const (
-	openingOther opening = iota
-	openingTLS
-	openingHTTP
-)
-
-// openingOf tells TLS from HTTP. A request begins with its method, or with
-// empty lines (RFC 9112, sections 2.2 and 3.1); every registered method
-// begins with a capital letter.
-func openingOf(first byte) opening {
-	switch {
-	case first == recordHandshake:
-		return openingTLS
-	case 'A' <= first && first <= 'Z', first == '\r', first == '\n':
-		return openingHTTP
-	}
-	return openingOther
-}

@@ -344,21 +344,6 @@ func TestHelloOneByteASecond(t *testing.T) {
 	}
 }
 
-func TestOpening(t *testing.T) {
-	for first := range 256 {
-		want := openingOther
-		switch c := byte(first); {
-		case c == 0x16:
-			want = openingTLS
-		case strings.IndexByte("ABCDEFGHIJKLMNOPQRSTUVWXYZ\r\n", c) >= 0:
-			want = openingHTTP
-		}
-		if got := openingOf(byte(first)); got != want {
-			t.Errorf("%#x: %d, want %d", first, got, want)
-		}
-	}
-}
-
 func FuzzHello(f *testing.F) {
 	f.Add(handMade(serverName(hostName("a.example"))), uint16(0), uint16(1))
 	f.Add(records(message(greaseECH(), serverName(hostName("B.example"))), 9), uint16(3), uint16(4))

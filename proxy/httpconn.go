@@ -41,10 +41,12 @@ type httpConn struct {
 	peer *peer
 	gate *gate
 
-	// What the client meant where it does not know of the proxy: the port, and within
-	// the tunnel of a CONNECT the host. Both are zero where it does.
-	port uint16
-	host string
+	// What the client meant where it does not know of the proxy: the port, the address
+	// if that is known, and within the tunnel of a CONNECT the host instead. All are zero
+	// where it does.
+	port  uint16
+	meant netip.Addr
+	host  string
 	// opening is the CONNECT of the tunnel, until the first request within it has been denied
 	// or connected; closing is then the record of its end, if it was connected.
 	opening *attempt
@@ -54,7 +56,7 @@ type httpConn struct {
 	up, down uint64    // bytes in exchanges
 
 	requests int     // so far
-	tunnel   *opened // where a CONNECT ended the HTTP
+	tunnel   *opened // where one ended the HTTP
 
 	done     chan struct{} // closed when net/http has let go of the connection
 	released sync.Once
@@ -78,8 +80,14 @@ func (p *Proxy) serveProxy(ctx context.Context, c *peer) {
 // serveHTTPConn serves a redirected connection that begins as HTTP, with the early bytes.
 // It returns when the connection is closed.
 func (p *Proxy) serveHTTPConn(ctx context.Context, c *peer, meant netip.AddrPort, early []byte) {
-	h := &httpConn{p: p, peer: c, gate: newGate(c.TCPConn, early), port: meant.Port()}
+	h := &httpConn{p: p, peer: c, gate: newGate(c.TCPConn, early), port: meant.Port(), meant: meant.Addr()}
+	h.gate.unaware = true
 	h.serve(ctx)
+	if o := h.tunnel; o != nil {
+		p.allow(o.attempt)
+		p.tunnel(o.attempt, o.early, o.server)
+		return
+	}
 	c.Close()
 	if h.silent(ctx) {
 		p.deny(c.attempt(policy.HTTP, "", meant.Port()), policy.NoHello, "no whole request")
@@ -148,7 +156,7 @@ func (h *httpConn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case r.Method == refusedMethod:
-		h.refuse(w)
+		h.refuse(w, r)
 	case r.Method == http.MethodConnect && h.port == 0:
 		h.connect(w, r)
 	case r.URL.IsAbs() || h.port != 0:
@@ -158,22 +166,36 @@ func (h *httpConn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// refuse tells the client of a fault that the gate found.
-func (h *httpConn) refuse(w http.ResponseWriter) {
+// refuse tells the client of a fault that the gate found, unless it may pass all the same.
+func (h *httpConn) refuse(w http.ResponseWriter, r *http.Request) {
 	f := h.gate.fault
 	asked := authority{name: f.name, port: f.port}
 	if f.plane == policy.HTTP {
 		asked.port = asked.on(h.standardPort())
 	}
 	a := h.attempt(f.plane, asked)
-	reason := f.reason
+	reason, detail := f.reason, f.detail
 	if reason == policy.NoReason {
-		reason = policy.BadName
-		if !h.p.decide(a) {
-			reason = a.decision.Reason
-		}
+		reason, detail = h.noName(a, detail)
 	}
-	h.deny(w, a, reason, f.detail)
+	if h.p.letNameless(a, h.meant, reason) {
+		h.handOver(w, r, a)
+		return
+	}
+	h.deny(w, a, reason, detail)
+}
+
+// noName returns why a request is denied that names no host. What it says besides must be
+// right: see check.
+func (h *httpConn) noName(a *attempt, detail string) (policy.Reason, string) {
+	switch {
+	case h.port != 0 && a.plane == policy.Connect:
+		return policy.Malformed, connectToNoProxy
+	case h.port != 0 && a.port != h.port:
+		return policy.HostMismatch, h.otherPort()
+	}
+	h.p.decide(a) // no policy has a rule for it
+	return a.decision.Reason, detail
 }
 
 // deny writes the record of a denied request, and the page. What is wrong with the first

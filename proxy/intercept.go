@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 
 	"tillgate/policy"
 )
@@ -37,10 +38,10 @@ func (p *Proxy) intercept(ctx context.Context, c *peer) {
 		return
 	}
 	switch {
-	case f.plane == policy.HTTP:
-		p.serveHTTPConn(ctx, c, netip.AddrPortFrom(f.meant, f.port), f.early)
 	case reason != policy.NoReason:
 		p.nameless(ctx, f, reason, why)
+	case f.plane == policy.HTTP:
+		p.serveHTTPConn(ctx, c, netip.AddrPortFrom(f.meant, f.port), f.early)
 	case f.noSNI:
 		p.withoutSNI(ctx, f)
 	default:
@@ -63,47 +64,57 @@ func (p *Proxy) meant(c *peer) (netip.AddrPort, bool) {
 }
 
 // listenTo lets the client say what it wants. A reason is why it has not named a host. The
-// flow's plane is HTTP when it is that, which is read elsewhere.
+// flow's plane is HTTP when it begins as that, the rest of which is read elsewhere.
 func (p *Proxy) listenTo(c *peer, meant netip.AddrPort) (f *redirected, reason policy.Reason, why error) {
 	f = &redirected{attempt: c.attempt(policy.TLS, "", meant.Port()), meant: meant.Addr()}
-	f.early = make([]byte, firstRead)
-	n, err := c.Read(f.early)
-	f.early = f.early[:n]
-	if n == 0 {
-		return f, policy.NoHello, err
+	if f.port == httpPort {
+		f.plane = policy.HTTP // until there is a hello
 	}
-	opening := openingOf(f.early[0])
-	if f.port == 0 {
-		f.port = tlsPort
-		if opening == openingHTTP {
-			f.port = httpPort
+	said := openingUnknown
+	for said == openingUnknown {
+		n := len(f.early)
+		f.early = slices.Grow(f.early, firstRead)
+		got, err := c.Read(f.early[n:cap(f.early)])
+		f.early = f.early[:n+got]
+		if got == 0 {
+			return f, policy.NoHello, err
+		}
+		said = openingOf(f.early)
+		if f.port == tlsPort && said != openingTLS {
+			return f, policy.NotTLS, errNotTLS // whatever becomes of it
 		}
 	}
-	switch {
-	case opening == openingHTTP && f.port != tlsPort:
+	switch said {
+	case openingHTTP:
+		f.settle(httpPort)
 		f.plane = policy.HTTP
 		return f, policy.NoReason, nil
-	case opening != openingTLS:
-		return f, policy.NotTLS, errNotTLS
+	case openingOther:
+		f.settle(tlsPort)
+		return f, policy.NotTLS, errNeither
 	}
+	f.settle(tlsPort)
+	f.plane = policy.TLS
 	h, raw, err := readHello(c.TCPConn, f.early)
 	f.early, f.name, f.noSNI = raw, h.Name, !h.HasSNI
 	if e, ok := errors.AsType[*helloError](err); ok {
 		return f, e.Reason, e
 	}
-	if f.port == httpPort {
-		return f, policy.Malformed, errTLSOnHTTP
-	}
 	return f, policy.NoReason, nil
 }
 
-var errTLSOnHTTP = errors.New("TLS on the port of HTTP")
+// settle says which port is meant where only what the client says can tell.
+func (f *redirected) settle(port uint16) {
+	if f.port == 0 {
+		f.port = port
+	}
+}
 
 // named goes on with a flow whose hello has SNI.
 func (p *Proxy) named(ctx context.Context, f *redirected) {
 	switch {
 	case p.decide(f.attempt):
-		p.join(ctx, f)
+		p.pass(ctx, f)
 	case f.decision.Reason == policy.BadName, f.decision.Reason == policy.IPLiteral:
 		p.nameless(ctx, f, f.decision.Reason, nil)
 	default:
@@ -128,28 +139,20 @@ func (p *Proxy) withoutSNI(ctx context.Context, f *redirected) {
 		p.nameless(ctx, f, policy.NoSNI, nil)
 	case 1:
 		f.attempt = found[0]
-		p.join(ctx, f)
+		p.pass(ctx, f)
 	default:
 		p.nameless(ctx, f, policy.NoSNI, fmt.Errorf("%d names are allowed at this address, as %s and %s", len(found), found[0].name, found[1].name))
 	}
 }
 
-// nameless ends a flow that names no host, for the reason and with the error that tell
-// why. But one of an observed class goes where the client wanted to.
-func (p *Proxy) nameless(ctx context.Context, f *redirected, reason policy.Reason, why error) {
-	p.know(f.attempt)
-	class := f.decision.Class
-	gone := reason == policy.NoHello && !isTimeout(why)
-	switch {
-	case class == nil:
-		p.refuse(f, policy.UnknownClient, "")
-	case class.Mode == policy.Observe && f.meant.IsValid() && !gone:
-		f.decision.Verdict, f.decision.Reason = policy.WouldDeny, reason
-		f.original = f.meant
-		p.join(ctx, f)
-	default:
-		p.refuse(f, reason, detailOf(why))
+// pass goes on with a flow of TLS to a host that may be reached. What is allowed on the port
+// of HTTP is HTTP.
+func (p *Proxy) pass(ctx context.Context, f *redirected) {
+	if f.port == httpPort && f.decision.Verdict == policy.Allow {
+		p.refuse(f, policy.Malformed, errTLSOnHTTP.Error())
+		return
 	}
+	p.join(ctx, f)
 }
 
 // join connects a flow that may pass to its host, and makes a tunnel of the two.

@@ -298,31 +298,25 @@ func heard(c net.Conn, said []byte) string {
 	return fmt.Sprintf("%q", got)
 }
 
+// sni is a hello for these names.
+func sni(names ...string) []byte {
+	var entries [][]byte
+	for _, n := range names {
+		entries = append(entries, hostName(n))
+	}
+	return handMade(serverName(entries...))
+}
+
 func TestIntercept(t *testing.T) {
-	const to443, to80 = "8.8.0.9:443", "8.8.0.9:80"
+	const to80 = "8.8.0.9:80"
 	real := func(version uint16) []byte {
 		return clientHello(t, &tls.Config{ServerName: "api.pay.example", MinVersion: tls.VersionTLS10, MaxVersion: version})
-	}
-	sni := func(names ...string) []byte {
-		var entries [][]byte
-		for _, n := range names {
-			entries = append(entries, hostName(n))
-		}
-		return handMade(serverName(entries...))
 	}
 	good, bare := sni("api.pay.example"), handMade()
 	const allowed = `tls allow documented "api.pay.example":443 at 8.8.0.1:443`
 
 	s := newSite(t)
-	for _, tt := range []struct {
-		name  string
-		from  string // fromTill if empty
-		meant string
-		names string // that the client was given the address for
-		says  []byte
-		heard string
-		want  string // the record
-	}{
+	s.tryAll([]flowCase{
 		// What is said well.
 		{name: "TLS 1.3, post-quantum", says: real(tls.VersionTLS13), heard: tunneled, want: allowed},
 		{name: "TLS 1.2", says: real(tls.VersionTLS12), heard: tunneled, want: allowed},
@@ -380,12 +374,26 @@ func TestIntercept(t *testing.T) {
 		{name: "TLS on the port of HTTP", meant: to80, says: sni("check.example"), heard: alerted, want: `tls deny malformed "check.example":80`},
 		{name: "a hello that is too large", says: records(message(extension(0xfafa, make([]byte, 20_000)...)), 1<<14), heard: alerted, want: `tls deny malformed "":443`},
 		{name: "a hello full of noise", says: append([]byte{22, 3, 1, 0, 40, 1, 0, 0, 36}, make([]byte, 36)...), heard: alerted, want: `tls deny malformed "":443`},
+		{name: "TLS on the port of HTTP for another name", meant: to80, says: sni("evil.example"), heard: alerted, want: `tls deny not-documented "evil.example":80`},
+		{name: "TLS on the port of HTTP for a name of TLS", meant: to80, says: good, heard: alerted, want: `tls deny port "api.pay.example":80`},
+		{name: "TLS on the port of HTTP without a name", meant: to80, says: bare, heard: alerted, want: `tls deny no-sni "":80`},
 		{name: "half a hello", says: good[:30], heard: alerted, want: `tls deny no-hello "":443`},
 		{name: "nothing", heard: reset, want: `tls deny no-hello "":443`},
 
 		// HTTP goes its own way.
 		{name: "HTTP for another name", meant: to80, says: []byte("GET / HTTP/1.0\r\nHost: evil.example\r\n\r\n"),
 			heard: "HTTP 403", want: `http deny not-documented "evil.example":80`},
+
+		{name: "HTTP for an address", meant: to80, says: []byte("GET / HTTP/1.1\r\nHost: 8.8.0.9" + crlf2),
+			heard: "HTTP 403", want: `http deny ip-literal "8.8.0.9":80`},
+		{name: "HTTP in many pieces", meant: to80, says: []byte("GET /" + strings.Repeat("x", 5000) + " HTTP/1.0\r\nHost: evil.example" + crlf2),
+			heard: "HTTP 403", want: `http deny not-documented "evil.example":80`},
+		{name: "a line without end", meant: to80, says: []byte("GET /" + strings.Repeat("x", maxHead)),
+			heard: "HTTP 400", want: `http deny malformed "":80`},
+		{name: "SSH on the port of HTTP", meant: to80, says: []byte("SSH-2.0-OpenSSH_9.6\r\n"), heard: reset, want: `http deny not-tls "":80`},
+		{name: "FTP", meant: "8.8.0.9:21", says: []byte("USER ftp\r\n"), heard: reset, want: `tls deny not-tls "":21`},
+		{name: "bytes on the port of HTTP", meant: to80, says: make([]byte, 100), heard: reset, want: `http deny not-tls "":80`},
+		{name: "nothing on the port of HTTP", meant: to80, heard: reset, want: `http deny no-hello "":80`},
 
 		// Where names lead.
 		{name: "a private address", says: sni("inside.pay.example"), heard: alerted, want: `tls deny private-address "inside.pay.example":443`},
@@ -403,37 +411,26 @@ func TestIntercept(t *testing.T) {
 		{name: "on another port", names: "mqtt.example", meant: "8.8.0.9:8883", says: bare, heard: alerted, want: `tls deny no-sni "":8883`},
 		{name: "SNI that is no name is not left out", names: "mqtt.example", says: sni("8.8.0.9"), heard: alerted,
 			want: `tls deny ip-literal "8.8.0.9":443`},
+	})
+}
 
-		// An observed class.
-		{name: "observed: documented", from: fromLab, says: good, heard: tunneled, want: allowed},
-		{name: "observed: another name", from: fromLab, says: sni("evil.example"), heard: tunneled,
-			want: `tls would-deny not-documented "evil.example":443 at 8.8.0.1:443`},
-		{name: "observed: a deny rule", from: fromLab, says: sni("bad.pay.example"), heard: tunneled,
-			want: `tls would-deny denied-by-policy "bad.pay.example":443 at 8.8.0.1:443`},
-		{name: "observed: a name that leads inside", from: fromLab, says: sni("inside.pay.example"), heard: alerted,
-			want: `tls deny private-address "inside.pay.example":443`},
-		{name: "observed: no SNI", from: fromLab, says: bare, heard: tunneled, want: `tls would-deny no-sni "":443 at 8.8.0.9:443`},
-		{name: "observed: an old client", from: fromLab, names: "mqtt.example", says: bare, heard: tunneled,
-			want: `tls allow local-service "mqtt.example":443 at 8.8.0.1:443`},
-		{name: "observed: an address as a name", from: fromLab, says: sni("8.8.8.8"), heard: tunneled,
-			want: `tls would-deny ip-literal "8.8.8.8":443 at 8.8.0.9:443`},
-		{name: "observed: two names", from: fromLab, says: sni("a.example", "b.example"), heard: tunneled,
-			want: `tls would-deny malformed "":443 at 8.8.0.9:443`},
-		{name: "observed: SSH", from: fromLab, meant: "8.8.0.9:443", says: []byte("SSH-2.0-OpenSSH_9.6\r\n"), heard: tunneled,
-			want: `tls would-deny not-tls "":443 at 8.8.0.9:443`},
-		{name: "observed: some other protocol", from: fromLab, meant: "8.8.0.9:9100", says: []byte("\x1b@receipt"), heard: tunneled,
-			want: `tls would-deny not-tls "":9100 at 8.8.0.9:9100`},
-		{name: "observed: TLS on the port of HTTP", from: fromLab, meant: to80, says: sni("check.example"), heard: tunneled,
-			want: `tls would-deny malformed "check.example":80 at 8.8.0.9:80`},
-		{name: "observed: to a private address", from: fromLab, meant: "10.0.0.1:443", says: bare, heard: alerted,
-			want: `tls deny private-address "":443`},
-		{name: "observed: to the box", from: fromLab, meant: "8.8.9.9:443", says: bare, heard: alerted,
-			want: `tls deny private-address "":443`},
-		{name: "observed: a client that hangs up", from: fromLab, heard: reset, want: `tls deny no-hello "":443`},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
+// A flowCase is a redirected client, and what becomes of it.
+type flowCase struct {
+	name  string
+	from  string // fromTill if empty
+	meant string // 8.8.0.9:443 if empty
+	names string // that the client was given the address for
+	says  []byte
+	heard string
+	want  string // the record
+}
+
+// tryAll runs each case, and expects no other record than those.
+func (s *site) tryAll(cases []flowCase) {
+	for _, tt := range cases {
+		s.t.Run(tt.name, func(t *testing.T) {
 			if tt.meant == "" {
-				tt.meant = to443
+				tt.meant = "8.8.0.9:443"
 			}
 			if tt.from == "" {
 				tt.from = fromTill
@@ -456,12 +453,12 @@ func TestIntercept(t *testing.T) {
 					t.Errorf("record %s, want %s", got, want)
 				}
 			}
-			if dials := len(s.dialled); (dials == 1) != strings.Contains(tt.want, " at ") && tt.heard != reset {
+			if dials := len(s.dialled); (dials == 1) != strings.Contains(tt.want, " at ") && !strings.HasSuffix(tt.want, " connection_refused") {
 				t.Errorf("dialled %v", s.dialled)
 			}
 		})
 	}
 	if n := len(s.records); n != 0 {
-		t.Errorf("%d more records: %s", n, s.next())
+		s.t.Errorf("%d more records: %s", n, s.next())
 	}
 }

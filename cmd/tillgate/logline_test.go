@@ -83,7 +83,7 @@ func TestLogOfAPipe(t *testing.T) {
 2026-11-22 07:01:25 allow 10.20.1.7 (sunmi)          dns.google:443 connect  row 1 payxpert/emv; 8.8.8.8:443: connection refused
 2026-11-22 07:01:26 close 10.20.1.7 (sunmi)          evil.example:80 http  closed by the policy now in force (not-documented) after 812ms; 0 bytes up, 0 bytes down
 2026-11-22 07:01:26 close 10.20.1.7 (sunmi)          www.qualcomm.cn:80 http  closed by the server (connection terminated); 100 bytes up, 20 bytes down; 3 more until 07:01:28
-2026-11-22 07:01:27 deny  10.20.1.7 (sunmi)          :25 tls  not TLS on a TLS port
+2026-11-22 07:01:27 deny  10.20.1.7 (sunmi)          :25 tls  not what the port is for
 2026-11-23 07:01:12 system  7 records were lost
 2026-11-23 07:01:12 system  stop
 `
@@ -130,7 +130,7 @@ Sunday, 22 November 2026
 07:01:26 close 10.20.1.7 (sunmi)          www.qualcomm.cn:80 http
                closed by the server (connection terminated); 100 bytes up, 20
                bytes down; 3 more until 07:01:28
-07:01:27 deny  10.20.1.7 (sunmi)          :25 tls  not TLS on a TLS port
+07:01:27 deny  10.20.1.7 (sunmi)          :25 tls  not what the port is for
 Monday, 23 November 2026
 07:01:12 system  7 records were lost
 07:01:12 system  stop

@@ -21,8 +21,11 @@ func newObserve(p process) *cobra.Command {
 		Use:   "observe CLASS (--for DURATION --reason TEXT | --end)",
 		Short: "let a class of devices through for a while",
 		Long: `Let a class of devices through for a while: what would be denied is let through, and
-recorded as would-deny with its reason. The guards stay on: private addresses, bad
-names and limits are denied as ever.
+recorded as would-deny with its reason. A redirected connection that names no host (no
+SNI, an address in its place or in Host, a protocol that is neither TLS nor HTTP, a client
+that waits for the server to speak) goes where the client itself wanted to. The guards stay
+on: private addresses, a name that is not the one asked for, what is malformed, and limits
+are denied as ever.
 
 It ends by itself, after a day at most, and with the box; not with an edit of the
 policy. Its beginning and its end are records. Only root and the user that the box
