@@ -25,3 +25,15 @@ func (s *Set) decideTime(r *Request, d *Decision) {
 		d.Reason = NotDocumented
 	}
 }
+
+// TimeServer reports whether some service in force, of whatever class, names a host as a
+// time server. It takes a canonical name, makes one look-up and allocates nothing.
+func (s *Set) TimeServer(host string) bool {
+	exact, _ := s.index.of(s.index.names[host])
+	for _, rule := range exact {
+		if rule.Service != nil && rule.Has(UDP, ntpPort) {
+			return true
+		}
+	}
+	return false
+}

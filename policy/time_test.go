@@ -123,3 +123,25 @@ deny: [{host: "*.android.com"}, {host: time.windows.com}]
 		t.Error("who may resolve time.android.com is not known")
 	}
 }
+
+func TestTimeServer(t *testing.T) {
+	set := mustCompile(t, timePolicy)
+	for name, want := range map[string]bool{
+		"pool.ntp.org":     true,
+		"ntp.page.example": true, // whatever else it is
+		"clock.example":    true,
+		"a.pool.example":   false, // no name that the policy has
+		"time.android.com": false,
+		"time.windows.com": false,
+		"dns.google":       false,
+		"org":              false,
+		"":                 false,
+	} {
+		if got := set.TimeServer(name); got != want {
+			t.Errorf("%q: %v", name, got)
+		}
+	}
+	if n := testing.AllocsPerRun(100, func() { set.TimeServer("pool.ntp.org") }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

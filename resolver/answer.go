@@ -9,6 +9,7 @@ import (
 	"github.com/miekg/dns"
 
 	"tillgate/decision"
+	"tillgate/internal/clock"
 	"tillgate/policy"
 )
 
@@ -145,6 +146,9 @@ func (r *Resolver) fail(q *query, cause error) {
 	switch {
 	case errors.Is(cause, errUpstreamTimeout):
 		code = dns.ExtendedErrorCodeNoReachableAuthority
+	case errors.Is(cause, errUpstreamUntimed), errors.Is(cause, clock.ErrConflict):
+		code = dns.ExtendedErrorCodeNotReady
+		o.verdict, o.reason = policy.Deny, policy.TimeUntrusted
 	case errors.Is(cause, errLimit), errors.Is(cause, errUpstreamBusy):
 		code = dns.ExtendedErrorCodeOther
 		o.verdict, o.reason = policy.Deny, policy.LimitReached

@@ -112,6 +112,15 @@ func (c *cache) without(k key, cause error, now time.Time) cached {
 	return c.second(&it, now)
 }
 
+// forgive lets all that failed be tried again at once: what was in the way is gone.
+func (c *cache) forgive() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, it := range c.items {
+		it.retry = time.Time{}
+	}
+}
+
 // forget drops a key.
 func (c *cache) forget(k key) {
 	c.mu.Lock()

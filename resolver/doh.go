@@ -41,6 +41,7 @@ func (e dohStatusError) Error() string {
 
 // dohQuery is one question, ready to be sent any number of times.
 type dohQuery struct {
+	name     string // canonical, without its trailing dot
 	question dns.Question
 	wire     []byte
 }
@@ -57,7 +58,7 @@ type dohQuery struct {
 // stands, which with names that differ by country can be wrong ones, and others than
 // the terminals get that ask dns.google by themselves.
 func newDoHQuery(name string, qtype uint16) (*dohQuery, error) {
-	q := &dohQuery{question: dns.Question{Name: dns.Fqdn(name), Qtype: qtype, Qclass: dns.ClassINET}}
+	q := &dohQuery{name: name, question: dns.Question{Name: dns.Fqdn(name), Qtype: qtype, Qclass: dns.ClassINET}}
 	padding := new(dns.EDNS0_PADDING)
 	opt := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}, Option: []dns.EDNS0{padding}}
 	opt.SetUDPSize(dohUDPSize)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tillgate/decision"
+	"tillgate/internal/clock"
 )
 
 const (
@@ -139,6 +140,9 @@ func (r *Resolver) exchange(k key) {
 	var a *answer
 	if err == nil {
 		a, err = checkAnswer(m, k.name, k.qtype)
+	}
+	if err == nil && r.deps.Clock.Level() == clock.None {
+		a.ttl = min(a.ttl, untimedTTL) // of a time server; who gave it may turn out to be a liar
 	}
 	var got cached
 	if now := r.deps.Now(); err == nil {

@@ -149,7 +149,7 @@ func (r *Resolver) restoreCache() {
 		data, err = os.ReadFile(r.cfg.CacheFile)
 	}
 	if err == nil {
-		err = r.cache.decode(data, r.deps.Now(), r.deps.Clock.Now())
+		err = r.cache.decode(data, r.deps.Now(), r.wall())
 	}
 	if err != nil {
 		r.deps.Log.Warn("the DNS cache of before is left aside; names are asked for again",
@@ -176,7 +176,7 @@ func (r *Resolver) keepCache(ctx context.Context) {
 }
 
 func (r *Resolver) saveCache() {
-	data, err := r.cache.encode(r.deps.Now(), r.deps.Clock.Now(), maxCacheFile)
+	data, err := r.cache.encode(r.deps.Now(), r.wall(), maxCacheFile)
 	if err == nil {
 		err = renameio.WriteFile(r.cfg.CacheFile, data, 0o640)
 	}
@@ -184,4 +184,14 @@ func (r *Resolver) saveCache() {
 		r.deps.Log.Warn("the DNS cache could not be saved; after a restart without an upstream no name is known",
 			"file", r.cfg.CacheFile, "err", err)
 	}
+}
+
+// wall is the time of the cache file, which is read before the time is known: the clock's,
+// but never one that has passed for certain.
+func (r *Resolver) wall() time.Time {
+	now, floor := r.deps.Clock.Now(), r.deps.Clock.Floor()
+	if now.Before(floor) {
+		return floor
+	}
+	return now
 }

@@ -16,6 +16,8 @@ const (
 	staleTTL = 30
 	// localTTL is for the box's own addresses, by whatever name, and for localhost.
 	localTTL = 30
+	// untimedTTL is for what was learned before the time was known.
+	untimedTTL = 30
 	// failTTL is how long a failure is kept (RFC 9520 §3.2: 1 s to 5 min).
 	failTTL = 5
 )

@@ -24,6 +24,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -49,6 +50,9 @@ type Config struct {
 	Timeout time.Duration
 	// Roots verify the DoH server; nil: the system's.
 	Roots *x509.CertPool
+	// TimeServers are the names of time servers that are asked besides, or in place
+	// of, those of the policy: canonical. They are resolved before the time is known.
+	TimeServers []string
 	// Rate is how many queries a second each client may send on average, Burst
 	// how many at once. A zero Rate is no limit.
 	Rate, Burst int
@@ -120,8 +124,11 @@ func New(cfg Config, deps Deps) (*Resolver, error) {
 		Addresses: cfg.Addresses,
 		Timeout:   cfg.Timeout,
 		Roots:     cfg.Roots,
-		Now:       deps.Clock.Now,
-		Log:       deps.Log,
+		Clock:     deps.Clock,
+		TimeServer: func(name string) bool {
+			return slices.Contains(cfg.TimeServers, name) || deps.Policy().TimeServer(name)
+		},
+		Log: deps.Log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("upstream: %w", err)
@@ -135,6 +142,11 @@ func New(cfg Config, deps Deps) (*Resolver, error) {
 		rate:      newLimiter(cfg.Rate, cfg.Burst),
 		strangers: newLimiter(strangerRate, strangerBurst),
 	}
+	deps.Clock.OnChange(func(c clock.Change) {
+		if c.Was == clock.None && c.Level > clock.None {
+			r.cache.forgive()
+		}
+	})
 	r.life, r.end = context.WithCancel(context.Background())
 	return r, nil
 }

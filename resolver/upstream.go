@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"tillgate/internal/clock"
 )
 
 const (
@@ -46,9 +48,12 @@ type upstreamConfig struct {
 	// Roots verify the server; nil: the system's, which SSL_CERT_FILE and
 	// SSL_CERT_DIR change, else those that the program has linked.
 	Roots *x509.CertPool
-	// Now tells the time by which certificates are judged; nil: the system's.
-	// Durations are measured by the monotonic clock, whatever it says.
-	Now func() time.Time
+	// Clock judges certificates, and learns from them. Durations are measured by the
+	// monotonic clock, whatever it says.
+	Clock *clock.Clock
+	// TimeServer reports whether a name is a time server's: these alone are resolved
+	// while the time is not known. Nil: none is.
+	TimeServer func(name string) bool
 	// Log hears when the upstream is lost and when it is back; nil: nobody does.
 	Log *slog.Logger
 
@@ -63,11 +68,15 @@ type upstreamConfig struct {
 // be told that one is not to be trusted, and repeats requests by rules and delays of
 // its own.
 type upstream struct {
-	url       *url.URL
-	timeout   time.Duration
-	now       func() time.Time
-	log       *slog.Logger
-	transport *http.Transport // makes connections; its pool stays empty
+	url        *url.URL
+	timeout    time.Duration
+	roots      *x509.CertPool
+	clock      *clock.Clock
+	timeServer func(name string) bool
+	log        *slog.Logger
+	dialTCP    func(ctx context.Context, network, address string) (net.Conn, error)
+	tls        *tls.Config
+	transport  *http.Transport // makes connections; its pool stays empty
 
 	life    context.Context // ends with close
 	end     context.CancelFunc
@@ -127,51 +136,40 @@ func newUpstream(cfg upstreamConfig) (*upstream, error) {
 	}
 
 	up := &upstream{
-		url:     u,
-		timeout: cfg.Timeout,
-		now:     cfg.Now,
-		log:     cfg.Log,
-		places:  make(chan struct{}, upstreamInFlight),
-		servers: servers,
+		url:        u,
+		timeout:    cfg.Timeout,
+		roots:      cfg.Roots,
+		clock:      cfg.Clock,
+		timeServer: cfg.TimeServer,
+		log:        cfg.Log,
+		dialTCP:    cfg.dial,
+		places:     make(chan struct{}, upstreamInFlight),
+		servers:    servers,
 	}
-	if up.now == nil {
-		up.now = time.Now
+	if up.timeServer == nil {
+		up.timeServer = func(string) bool { return false }
 	}
 	if up.log == nil {
 		up.log = slog.New(slog.DiscardHandler)
 	}
+	if up.dialTCP == nil {
+		up.dialTCP = new(net.Dialer).DialContext
+	}
 	up.life, up.end = context.WithCancel(context.Background())
-	up.transport = upstreamTransport(cfg, u.Hostname(), up.now)
+	up.tls = tlsConfig(u.Hostname(), up.clock.Now)
+	up.transport = upstreamTransport(up.dialTLS)
+	up.clock.OnChange(up.timeChanged)
 	return up, nil
 }
 
 // upstreamTransport is how connections are made. There is no proxy: the environment's
 // would be reached by its name.
-func upstreamTransport(cfg upstreamConfig, host string, now func() time.Time) *http.Transport {
+func upstreamTransport(dial func(ctx context.Context, network, address string) (net.Conn, error)) *http.Transport {
 	var http2 http.Protocols
 	http2.SetHTTP2(true)
-	dial := cfg.dial
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
-	}
 	return &http.Transport{
-		DialContext: dial,
-		TLSClientConfig: &tls.Config{
-			ServerName:         host,
-			RootCAs:            cfg.Roots,
-			Time:               now,
-			MinVersion:         tls.VersionTLS12,
-			ClientSessionCache: tls.NewLRUClientSessionCache(1), // keyed by the name, which all addresses share
-			// A server that knows no ALPN would be spoken to in HTTP/1.1, one
-			// question at a time.
-			VerifyConnection: func(cs tls.ConnectionState) error {
-				if cs.NegotiatedProtocol != "h2" {
-					return errUpstreamHTTP2
-				}
-				return nil
-			},
-		},
-		Protocols: &http2,
+		DialTLSContext: dial,
+		Protocols:      &http2,
 		HTTP2: &http.HTTP2Config{
 			SendPingTimeout:               upstreamPing,
 			PingTimeout:                   upstreamPingTimeout,

@@ -20,12 +20,13 @@ type upstreamServer struct {
 	rtt      time.Duration // smoothed, of requests on a connection that stood; 0: unknown
 	answered time.Time     // last; zero: never
 	failed   time.Time     // last, if that was after the last answer; zero: not
-	since    time.Time     // of the first failure after the last answer, as people read it
+	since    time.Time     // of the first failure after the last answer
 	err      *upstreamError
 }
 
 // upstreamConn is a connection, shared by the requests on it. upstream.mu guards it.
 type upstreamConn struct {
+	judged  // never changes
 	http    *http.ClientConn
 	users   int       // requests under way
 	retired bool      // gets no new ones, and is closed after the last
@@ -59,7 +60,7 @@ func (u *upstream) ask(ctx context.Context, s *upstreamServer, q *dohQuery) (*dn
 			return nil, ctx.Err()
 		}
 		fault, err := upstreamAskFault(err)
-		if fault == upstreamBroken || fault == upstreamNoAnswer && u.silent(c, start) ||
+		if fault == upstreamBroken || fault == upstreamBadTLS || fault == upstreamNoAnswer && u.silent(c, start) ||
 			errors.Is(err, dohStatusError(http.StatusMisdirectedRequest)) { // RFC 9110 §15.5.20
 			u.retire(s, c)
 		}
@@ -79,6 +80,9 @@ func (u *upstream) roundTrip(ctx context.Context, c *upstreamConn, q *dohQuery) 
 		return nil, err
 	}
 	defer resp.Body.Close()
+	if err := u.believe(c.judged, resp, q.name); err != nil {
+		return nil, err
+	}
 	return q.read(resp)
 }
 
@@ -86,10 +90,12 @@ func (u *upstream) roundTrip(ctx context.Context, c *upstreamConn, q *dohQuery) 
 // one release.
 func (u *upstream) acquire(ctx context.Context, s *upstreamServer) (*upstreamConn, error) {
 	u.mu.Lock()
-	if c := s.conn; c != nil {
+	if c := s.conn; c != nil && u.stands(c.judged) {
 		c.users++
 		u.mu.Unlock()
 		return c, nil
+	} else if c != nil {
+		u.drop(s, c)
 	}
 	d := s.dialing
 	if d == nil {
@@ -121,11 +127,12 @@ func (u *upstream) acquire(ctx context.Context, s *upstreamServer) (*upstreamCon
 func (u *upstream) dial(s *upstreamServer, d *upstreamDial) {
 	ctx, cancel := context.WithTimeout(u.life, u.timeout)
 	defer cancel()
-	conn, err := u.transport.NewClientConn(ctx, "https", s.addr.String())
+	j := new(judged)
+	conn, err := u.transport.NewClientConn(context.WithValue(ctx, judgedKey{}, j), "https", s.addr.String())
 
 	switch {
 	case err == nil:
-		d.conn = &upstreamConn{http: conn}
+		d.conn = &upstreamConn{judged: *j, http: conn}
 	case u.life.Err() != nil:
 		d.err = errUpstreamClosed
 	default:
@@ -147,20 +154,32 @@ func (u *upstream) release(c *upstreamConn) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	c.users--
+	u.closeUnused(c)
+}
+
+// closeUnused closes c after its last request, if it gets no new ones. Called with mu held.
+func (u *upstream) closeUnused(c *upstreamConn) {
 	if c.retired && c.users == 0 {
 		// Closing can take a while when the other side is silent.
 		u.running.Go(func() { c.http.Close() })
 	}
 }
 
-// retire makes sure that c gets no new requests. Those on it may still have luck.
+// retire makes sure that c, on which a request is under way, gets no new ones. Those on
+// it may still have luck.
 func (u *upstream) retire(s *upstreamServer, c *upstreamConn) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.drop(s, c)
+}
+
+// drop is retire for any connection. Called with mu held.
+func (u *upstream) drop(s *upstreamServer, c *upstreamConn) {
 	c.retired = true
 	if s.conn == c {
 		s.conn = nil
 	}
+	u.closeUnused(c)
 }
 
 // silent reports whether no answer came on c since start. A router on the way may have
@@ -191,7 +210,7 @@ func (u *upstream) failed(s *upstreamServer, fault upstreamFault, err error) *up
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if s.since.IsZero() {
-		s.since = u.now()
+		s.since = time.Now()
 	}
 	s.failed, s.err = time.Now(), ue
 	return ue

@@ -12,8 +12,9 @@ import (
 	"os"
 	"strings"
 	"syscall"
-	"time"
 	"unicode"
+
+	"tillgate/internal/clock"
 )
 
 // Errors of [upstream.exchange], besides [upstreamError] and those of the caller's
@@ -42,6 +43,7 @@ const (
 	upstreamBroken                            // refused, reset or closed
 	upstreamBadReply                          // HTTP, but no DNS
 	upstreamBadStatus                         // HTTP status other than 200
+	upstreamUntimed                           // replies, but the time is not known, and it does not tell it
 	upstreamBadTLS                            // a certificate or handshake that is not the server's
 )
 
@@ -98,7 +100,12 @@ func upstreamDialFault(err error) (upstreamFault, error) {
 // upstreamAskFault sorts an error of a request on a connection that stands.
 func upstreamAskFault(err error) (upstreamFault, error) {
 	var status dohStatusError
+	var failed *tls.CertificateVerificationError
 	switch {
+	case errors.Is(err, errUpstreamUntimed):
+		return upstreamUntimed, err
+	case errors.As(err, &failed):
+		return upstreamBadTLS, err
 	case errors.As(err, &status):
 		return upstreamBadStatus, err
 	case errors.Is(err, errDoHReply):
@@ -115,8 +122,8 @@ func upstreamTimedOut(err error) bool {
 }
 
 // words says what is wrong, and what it means, to somebody who runs a store's network.
-// addrs are all that failed in this way; now is the time that certificates are judged by.
-func (e *upstreamError) words(addrs []netip.Addr, now time.Time) string {
+// addrs are all that failed in this way; c is what certificates are judged by.
+func (e *upstreamError) words(addrs []netip.Addr, c *clock.Clock) string {
 	names := make([]string, len(addrs))
 	for i, a := range addrs {
 		names[i] = a.String()
@@ -135,13 +142,15 @@ func (e *upstreamError) words(addrs []netip.Addr, now time.Time) string {
 		return fmt.Sprintf("%s at %s: %s; something else than DNS answers there, check upstream.url", e.host, at, e.cause())
 	case upstreamBadStatus:
 		return fmt.Sprintf("%s at %s: %s; the service is in trouble, or upstream.url is wrong", e.host, at, e.cause())
+	case upstreamUntimed:
+		return fmt.Sprintf("%s at %s: %s; until time servers have told it, only their names are resolved", e.host, at, e.cause())
 	}
-	return fmt.Sprintf("%s at %s: %s", e.host, at, e.tlsWords(now))
+	return fmt.Sprintf("%s at %s: %s", e.host, at, e.tlsWords(c))
 }
 
 // tlsWords explains a failed handshake. What a certificate says of itself may come from
 // anybody: it is quoted and cut.
-func (e *upstreamError) tlsWords(now time.Time) string {
+func (e *upstreamError) tlsWords(c *clock.Clock) string {
 	var (
 		err     = e.err
 		record  tls.RecordHeaderError
@@ -166,9 +175,15 @@ func (e *upstreamError) tlsWords(now time.Time) string {
 		return fmt.Sprintf("certificate signed by %.64q, not trusted: somebody intercepts TLS, or the box's clock is wrong", by)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		const day = "2006-01-02 15:04"
-		c := invalid.Cert
-		return fmt.Sprintf("certificate not valid at the box's time, %s (only from %s to %s, UTC): the box's clock is wrong, or somebody intercepts TLS",
-			now.UTC().Format(day), c.NotBefore.UTC().Format(day), c.NotAfter.UTC().Format(day))
+		cert := invalid.Cert
+		now, from, to := c.Now().UTC().Format(day), cert.NotBefore.UTC().Format(day), cert.NotAfter.UTC().Format(day)
+		switch {
+		case errors.Is(err, clock.ErrConflict):
+			return fmt.Sprintf("certificate valid only from %s to %s, UTC, but the time servers say otherwise, and which is true the box can't know: somebody intercepts TLS or NTP", from, to)
+		case cert.NotAfter.Before(c.Floor()):
+			return fmt.Sprintf("certificate expired on %s, UTC, which has passed for certain: somebody intercepts TLS, or the server's certificate was not renewed", to)
+		}
+		return fmt.Sprintf("certificate not valid at the box's time, %s (only from %s to %s, UTC): the box's clock is wrong, or somebody intercepts TLS", now, from, to)
 	case errors.As(err, &other):
 		names := strings.Join(leaf.DNSNames, ", ")
 		if names == "" {

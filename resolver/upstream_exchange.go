@@ -201,7 +201,7 @@ func (u *upstream) settle(ctx context.Context, err error, start time.Time) error
 	if ue == nil {
 		u.lastOK = time.Now()
 		if u.failure != nil {
-			u.failure, u.since = nil, u.now()
+			u.failure, u.since = nil, time.Now()
 			u.log.Info("upstream answers again")
 		}
 		return nil
@@ -211,7 +211,7 @@ func (u *upstream) settle(ctx context.Context, err error, start time.Time) error
 		return err // others got answers meanwhile: it may be the name
 	}
 	if u.failure == nil {
-		u.since = u.now()
+		u.since = time.Now()
 		u.log.Warn("upstream lost", "error", err)
 	}
 	u.failure = ue

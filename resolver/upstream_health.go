@@ -47,11 +47,11 @@ func (u *upstream) lastAnswered() (last *upstreamServer) {
 func (u *upstream) health() decision.Health {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	h := decision.Health{Part: "upstream", Since: u.since}
+	h := decision.Health{Part: "upstream", Since: u.at(u.since)}
 	last := u.lastAnswered()
 	if u.failure != nil {
 		h.State = decision.Bad
-		h.Text = u.failure.words(u.failedLike(u.failure), u.now())
+		h.Text = u.failure.words(u.failedLike(u.failure), u.clock)
 		return h
 	}
 	if last == nil {
@@ -68,8 +68,8 @@ func (u *upstream) health() decision.Health {
 		}
 	}
 	if worst != nil {
-		h.State, h.Since = decision.Warn, worst.since
-		h.Text = fmt.Sprintf("answers from %s only; %s", last.addr.Addr(), worst.err.words(u.failedLike(worst.err), u.now()))
+		h.State, h.Since = decision.Warn, u.at(worst.since)
+		h.Text = fmt.Sprintf("answers from %s only; %s", last.addr.Addr(), worst.err.words(u.failedLike(worst.err), u.clock))
 	}
 	return h
 }
@@ -82,4 +82,12 @@ func (u *upstream) failedLike(e *upstreamError) (addrs []netip.Addr) {
 		}
 	}
 	return addrs
+}
+
+// at is what people call a moment that [time.Now] returned, by what the clock says today.
+func (u *upstream) at(moment time.Time) time.Time {
+	if moment.IsZero() {
+		return moment
+	}
+	return u.clock.At(moment)
 }

@@ -21,6 +21,8 @@ import (
 
 	"github.com/miekg/dns"
 	"go.uber.org/goleak"
+
+	"tillgate/internal/clock"
 )
 
 // loopback starts a DoH server on a real socket and returns a client of it. A nil
@@ -41,6 +43,7 @@ func loopback(t *testing.T, h http.HandlerFunc, change func(*httptest.Server, *u
 		Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
 		Timeout:   time.Minute, // nothing here waits for it
 		Roots:     ca.pool(),
+		Clock:     clock.System(func() time.Time { return start }, time.Time{}),
 	}
 	if change != nil {
 		change(srv, &cfg)
@@ -233,8 +236,8 @@ func TestUpstreamMisdirected(t *testing.T) {
 }
 
 func TestUpstreamHostileTLS(t *testing.T) {
-	at := func(year int) func() time.Time {
-		return func() time.Time { return time.Date(year, 5, 1, 7, 1, 0, 0, time.UTC) }
+	at := func(year int) *clock.Clock {
+		return clock.System(func() time.Time { return time.Date(year, 5, 1, 7, 1, 0, 0, time.UTC) }, time.Time{})
 	}
 	for _, tt := range []struct {
 		name   string
@@ -268,10 +271,10 @@ func TestUpstreamHostileTLS(t *testing.T) {
 			c.Roots = ca.pool()
 			s.TLS.Certificates[0] = ca.issue(t, "dns.test", x509.ExtKeyUsageClientAuth)
 		}, new(x509.CertificateInvalidError), "certificate not accepted: *"},
-		{"the clock is behind", func(s *httptest.Server, c *upstreamConfig) { c.Now = at(1970) },
+		{"the clock is behind", func(s *httptest.Server, c *upstreamConfig) { c.Clock = at(1970) },
 			new(x509.CertificateInvalidError),
 			"certificate not valid at the box's time, 1970-05-01 07:01 (only from 1990-01-01 00:00 to 2060-01-01 00:00, UTC): the box's clock is wrong, or somebody intercepts TLS"},
-		{"expired", func(s *httptest.Server, c *upstreamConfig) { c.Now = at(2061) },
+		{"expired", func(s *httptest.Server, c *upstreamConfig) { c.Clock = at(2061) },
 			new(x509.CertificateInvalidError),
 			"certificate not valid at the box's time, 2061-05-01 07:01 (only from 1990-01-01 00:00 to 2060-01-01 00:00, UTC): the box's clock is wrong, or somebody intercepts TLS"},
 		{"TLS 1.1", func(s *httptest.Server, c *upstreamConfig) { s.TLS.MaxVersion = tls.VersionTLS11 }, nil,
@@ -337,6 +340,7 @@ func TestUpstreamNoServer(t *testing.T) {
 		URL:       "https://dns.test:" + l.Addr().String()[len("127.0.0.1:"):] + "/",
 		Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
 		Timeout:   time.Minute,
+		Clock:     labClock(),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"sync"
 	"syscall"
@@ -22,6 +23,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"tillgate/internal/clock"
 )
 
 // The lab is an Internet in memory, for tests in a synctest bubble: DoH servers at
@@ -30,7 +33,14 @@ import (
 const (
 	labURL     = "https://dns.test/dns-query"
 	labTimeout = 1800 * time.Millisecond
+	// labLead is how far the lab's time, in 2027, is ahead of a bubble's.
+	labLead = 27 * 365.25 * 24 * time.Hour
 )
+
+// labClock is a clock that is right.
+func labClock() *clock.Clock {
+	return clock.System(func() time.Time { return time.Now().Add(labLead) }, time.Time{})
+}
 
 // A labCA signs the servers' certificates, valid from 1990 to 2060: bubbles are in 2000.
 type labCA struct {
@@ -78,13 +88,19 @@ func (ca *labCA) pool() *x509.CertPool {
 // issue makes a certificate for name, or for nothing if that is empty.
 func (ca *labCA) issue(t testing.TB, name string, usage ...x509.ExtKeyUsage) tls.Certificate {
 	t.Helper()
+	return ca.issueFor(t, name, ca.cert.NotBefore, ca.cert.NotAfter, usage...)
+}
+
+// issueFor makes one that is valid for a time.
+func (ca *labCA) issueFor(t testing.TB, name string, from, to time.Time, usage ...x509.ExtKeyUsage) tls.Certificate {
+	t.Helper()
 	key := labKey(t)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2),
 		Subject:      pkix.Name{CommonName: "old.test"},
 		ExtKeyUsage:  usage,
-		NotBefore:    ca.cert.NotBefore,
-		NotAfter:     ca.cert.NotAfter,
+		NotBefore:    from,
+		NotAfter:     to,
 	}
 	if name != "" {
 		template.DNSNames = []string{name}
@@ -96,7 +112,7 @@ func (ca *labCA) issue(t testing.TB, name string, usage ...x509.ExtKeyUsage) tls
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// labAnswer answers every A question with 192.0.2.1, TTL 300.
+// labAnswer answers every question with the A record 192.0.9.1, TTL 300.
 func labAnswer(w http.ResponseWriter, r *http.Request) {
 	wire, err := io.ReadAll(r.Body)
 	q := new(dns.Msg)
@@ -108,7 +124,7 @@ func labAnswer(w http.ResponseWriter, r *http.Request) {
 	m.RecursionAvailable = true
 	m.Answer = []dns.RR{&dns.A{
 		Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 300},
-		A:   net.IPv4(192, 0, 2, 1),
+		A:   net.IPv4(192, 0, 9, 1),
 	}}
 	labReply(w, m)
 }
@@ -137,6 +153,7 @@ type labHost struct {
 	closed chan struct{}
 
 	mu    sync.Mutex
+	cert  tls.Certificate
 	err   error         // of connecting to it; nil: it works
 	lost  bool          // new connections get no answer, not even a refusal
 	delay time.Duration // of connecting
@@ -149,13 +166,13 @@ func newLabNet(t testing.TB) *labNet {
 
 // serve puts a DoH server at addr. The returned host is taken down with the test.
 func (n *labNet) serve(addr string, h http.HandlerFunc) *labHost {
-	host := &labHost{accept: make(chan net.Conn), closed: make(chan struct{})}
+	host := &labHost{accept: make(chan net.Conn), closed: make(chan struct{}), cert: n.ca.issue(n.t, "dns.test")}
 	n.mu.Lock()
 	n.hosts[addr+":443"] = host
 	n.mu.Unlock()
 	srv := &http.Server{
 		Handler:   h,
-		TLSConfig: &tls.Config{Certificates: []tls.Certificate{n.ca.issue(n.t, "dns.test")}, Time: time.Now},
+		TLSConfig: &tls.Config{GetCertificate: host.certificate, Time: time.Now},
 		ErrorLog:  log.New(io.Discard, "", 0),
 	}
 	done := make(chan struct{})
@@ -203,6 +220,19 @@ func (n *labNet) dial(ctx context.Context, _, address string) (net.Conn, error) 
 	h.links = append(h.links, l)
 	h.mu.Unlock()
 	return l.client(), nil
+}
+
+func (h *labHost) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return &h.cert, nil
+}
+
+// present gives the server another certificate.
+func (h *labHost) present(c tls.Certificate) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.cert = c
 }
 
 func (h *labHost) set(err error, lost bool) {
@@ -331,11 +361,27 @@ type labAddr struct{}
 func (labAddr) Network() string { return "tcp" }
 func (labAddr) String() string  { return "192.0.2.99:1" }
 
+func labAddress(t testing.TB) *url.URL {
+	t.Helper()
+	u, err := url.Parse(labURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
 // upstream returns a client of the servers at addrs. It is closed with the test, before
 // the servers.
 func (n *labNet) upstream(addrs ...string) *upstream {
 	n.t.Helper()
-	cfg := upstreamConfig{URL: labURL, Timeout: labTimeout, Roots: n.ca.pool(), dial: n.dial}
+	return n.upstreamBy(labClock(), addrs...)
+}
+
+// upstreamBy is upstream by another clock. time.test is a time server.
+func (n *labNet) upstreamBy(c *clock.Clock, addrs ...string) *upstream {
+	n.t.Helper()
+	cfg := upstreamConfig{URL: labURL, Timeout: labTimeout, Roots: n.ca.pool(), Clock: c, dial: n.dial,
+		TimeServer: func(name string) bool { return name == "time.test" }}
 	for _, a := range addrs {
 		cfg.Addresses = append(cfg.Addresses, netip.MustParseAddr(a))
 	}

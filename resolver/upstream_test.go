@@ -49,7 +49,7 @@ func TestUpstreamConfig(t *testing.T) {
 		{"no time", labURL, good, 0, []string{"timeout 0s"}},
 		{"all at once", "ftp://x", nil, -1, []string{"https://", "0 addresses", "timeout"}},
 	} {
-		u, err := newUpstream(upstreamConfig{URL: tt.url, Addresses: tt.addrs, Timeout: tt.limit})
+		u, err := newUpstream(upstreamConfig{URL: tt.url, Addresses: tt.addrs, Timeout: tt.limit, Clock: labClock()})
 		if len(tt.want) == 0 {
 			if err != nil {
 				t.Errorf("%s: %v", tt.name, err)
@@ -71,6 +71,7 @@ func TestUpstreamPort(t *testing.T) {
 		URL:       "https://dns.test:8443/q",
 		Addresses: []netip.Addr{netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("::ffff:192.0.2.1")},
 		Timeout:   time.Second,
+		Clock:     labClock(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -180,7 +181,7 @@ func TestUpstreamAllGone(t *testing.T) {
 		if want := "no answer from 192.0.2.1, 192.0.2.2: connection timed out; the box has no way to the Internet on TCP 443"; h.State != decision.Bad || h.Text != want {
 			t.Errorf("health %+v", h)
 		}
-		if want := start.Add(labTimeout); !h.Since.Equal(want) {
+		if want := start.Add(labLead + labTimeout); !h.Since.Equal(want) {
 			t.Errorf("bad since %v, want %v", h.Since, want)
 		}
 	})
@@ -653,7 +654,7 @@ func TestUpstreamHealth(t *testing.T) {
 		u := n.upstream("192.0.2.1", "192.0.2.2", "2001:db8::1")
 		expect := func(state decision.State, since time.Time, text string) {
 			t.Helper()
-			if h := u.health(); h.Part != "upstream" || h.State != state || h.Text != text || !h.Since.Equal(since) {
+			if h := u.health(); h.Part != "upstream" || h.State != state || h.Text != text || !since.IsZero() && !h.Since.Equal(since.Add(labLead)) || since.IsZero() != h.Since.IsZero() {
 				t.Errorf("health %v %q since %v, want %v %q since %v", h.State, h.Text, h.Since, state, text, since)
 			}
 		}
