@@ -38,18 +38,15 @@ func (r *Relay) Stats() Stats {
 	}
 }
 
-// Health says whether the box has the time, and whom it has it of.
+// Health says whether the box has the time, and whom it has it of. With nobody to have it of
+// the relay is off: its clients are told that there is no time.
 func (r *Relay) Health() decision.Health {
 	h := r.sourcesHealth()
 	switch {
 	case !r.hasServers(r.deps.Policy()):
-		h.Text = "off: the policy has no time servers (udp/123) and time.servers is empty; clients are told that there is no time"
-		if len(r.cfg.Listen) == 0 {
-			h.Text = "off: listen.ntp is empty"
-		}
-		h.State, h.Since = decision.OK, time.Time{}
-	case len(r.cfg.Listen) == 0 && h.State == decision.OK:
-		h.Text = "no clients are served: listen.ntp is empty"
+		h.Text = "off: " + h.Text
+	case len(r.cfg.Listen) == 0:
+		h.Text += "; listen.ntp is empty, so no client is served"
 	}
 	return h
 }

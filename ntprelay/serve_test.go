@@ -91,21 +91,24 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
+// The relay says when it is off, and when it is not but serves nobody.
 func TestHealth(t *testing.T) {
 	for _, tt := range []struct {
 		name, policy string
 		listen       []string
-		servers      []string
-		want         string
+		prefix, end  string
 	}{
-		{"nobody to ask", noServers, []string{":0"}, nil,
-			"off: the policy has no time servers (udp/123) and time.servers is empty; clients are told that there is no time"},
-		{"neither", noServers, nil, nil, "off: listen.ntp is empty"},
+		{"nobody to ask", noServers, []string{":0"}, "off: ", ""},
+		{"nobody to ask, and nobody asks", noServers, nil, "off: ", ""},
+		{"nobody asks", testPolicy, nil, "", "; listen.ntp is empty, so no client is served"},
+		{"on", testPolicy, []string{":0"}, "", ""},
 	} {
-		b := newBench(t, func(c *Config) { c.Listen, c.Servers = tt.listen, tt.servers })
+		b := newBench(t, func(c *Config) { c.Listen = tt.listen })
 		b.set = compile(t, tt.policy)
-		if got := b.Health(); got.Part != "ntp" || got.State != decision.OK || got.Text != tt.want {
-			t.Errorf("%s: %+v", tt.name, got)
+		want := b.sourcesHealth()
+		want.Text = tt.prefix + want.Text + tt.end
+		if got := b.Health(); got != want {
+			t.Errorf("%s: %+v, want %+v", tt.name, got, want)
 		}
 	}
 }
