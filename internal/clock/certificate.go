@@ -23,8 +23,9 @@ type Proof struct {
 // be believed, and learns the time from it. Nil roots are the system's. Nobody but the
 // upstream may be asked of here: what anybody's chain says would count as much.
 //
-//   - At Coarse and above it is verified at Now. If that fails, and the time is not
-//     proved yet, it is not believed any more.
+//   - At Coarse and above it is verified at Now. If that fails, and the chain could be
+//     good at another time, the present one is not believed any more: unless it is that
+//     of time servers with which an earlier chain agrees.
 //   - At None, if it is good at the system's clock, that becomes Coarse.
 //   - Else it is verified at the earliest time that is not before the floor and at
 //     which all of it can be valid: the proof is provisional.
@@ -91,11 +92,11 @@ func (c *Clock) believe(v validity, now time.Duration) {
 func (c *Clock) contradicted(early validity, now time.Duration, err error) (done bool, _ error) {
 	e := c.now.Load()
 	switch {
-	case e.by == byServers && c.seen.is():
-		// The servers and an earlier chain agree: this one is old, or we have slept.
-		c.against = early
+	case e.by == byServers && c.seen.is() && !early.notBefore.After(e.At(now).Add(e.Error(now))):
+		// The servers and an earlier chain agree: this one is old. (One from the future
+		// nobody can have, so then the machine has slept, or both were wrong.)
 		return true, err
-	case e.by == byServers:
+	case e.by == byServers && !c.seen.is() && now-e.raw <= claimLife:
 		c.claim, c.seen = e, early
 		c.distrust("the time servers say that it is " + moment(e.At(now)) + ", which contradicts " + early.String() + ": neither is believed until they agree")
 		return true, fmt.Errorf("%w: %w", ErrConflict, err)
@@ -133,7 +134,7 @@ func (c *Clock) verifyEarly(host string, certs []*x509.Certificate, roots *x509.
 	}
 	v, err := verify(host, certs, roots, at, now)
 	if err != nil {
-		return v, fmt.Errorf("at %s, before which it is certainly not: %w", moment(at), err)
+		return v, fmt.Errorf("at %s, the earliest that it can be: %w", moment(at), err)
 	}
 	return v, nil
 }

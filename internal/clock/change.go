@@ -32,8 +32,12 @@ type Change struct {
 	Why        string        // in words
 }
 
+// maxChanges is how many changes wait while somebody is told one.
+const maxChanges = 64
+
 // OnChange has f called for each change from now on, in their order and one at a
-// time. It may ask the clock anything.
+// time. It may ask the clock anything. While it does not come back, changes beyond 64
+// are lost; [Clock.Level] is always right.
 func (c *Clock) OnChange(f func(Change)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -45,7 +49,9 @@ func (c *Clock) note(ch Change) {
 	if ch.Kind != LevelChanged {
 		ch.Was, ch.Level = c.level, c.level
 	}
-	c.changes = append(c.changes, ch)
+	if len(c.changes) < maxChanges {
+		c.changes = append(c.changes, ch)
+	}
 }
 
 // unlock lets go of mu, and tells what has changed. Who finds another goroutine at it

@@ -72,8 +72,8 @@ func TestLongWithoutUpstream(t *testing.T) {
 	b.level(Coarse)
 }
 
-// A proved time is not given up for a chain that is not good at it. But when a quorum
-// agrees with that one, the machine has slept.
+// A proved time is not given up for a chain that is over at it. But one that is not yet
+// valid tells that the machine has slept.
 func TestChainAgainstProof(t *testing.T) {
 	b := newBoot(t, Config{})
 	b.proved()
@@ -89,22 +89,59 @@ func TestChainAgainstProof(t *testing.T) {
 
 	b.chain = old
 	b.sleep(90 * 24 * time.Hour)
-	b.poll2()
+	b.poll2() // the servers alone are refused: the chain that was seen was not valid then
 	b.level(Fine)
 	if got := b.told(Refused); len(got) != 1 {
 		t.Fatalf("told %+v", got)
 	}
+	b.wall = -50 * year
 	b.chain = b.ca.chain(t, "2027-05-01 00:00:00", "2027-07-20 00:00:00")
-	if _, err := b.verify(); err == nil {
-		t.Error("a chain of the future is good")
-	}
+	b.provisional()
+	b.level(None)
 	b.poll2()
 	b.level(Fine)
 	b.near(20 * time.Millisecond)
 	b.proved()
-	if got := b.told(Stepped); len(got) != 1 || (got[0].Step-90*24*time.Hour).Abs() > time.Minute {
-		t.Errorf("told %+v", got)
+}
+
+// What time servers said long ago, and no chain ever agreed with, is nothing to set
+// against a chain.
+func TestChainAgainstOldQuorum(t *testing.T) {
+	b := newBoot(t, Config{})
+	b.lied = true
+	b.add(year, year, year)
+	b.poll()
+	b.level(Fine)
+	b.pass(claimLife + time.Minute)
+	b.proved()
+	b.level(Coarse)
+	b.near(time.Second)
+}
+
+// Who is told a change and never comes back does not fill the memory.
+func TestChangesWait(t *testing.T) {
+	b := newBoot(t, Config{})
+	heard, release := make(chan Change), make(chan struct{})
+	b.clock.OnChange(func(c Change) { heard <- c; <-release })
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b.proved()
+	}()
+	<-heard
+	b.clock.mu.Lock()
+	for range 1000 {
+		b.clock.note(Change{Kind: Refused})
 	}
+	if n := len(b.clock.changes); n != maxChanges {
+		t.Errorf("%d changes wait, want %d", n, maxChanges)
+	}
+	b.clock.mu.Unlock()
+	close(release)
+	for range maxChanges {
+		<-heard
+	}
+	<-done
 }
 
 // poll2 polls twice, without looking whether the bound holds: the machine has slept.

@@ -89,7 +89,6 @@ type Clock struct {
 	leaped  time.Time     // the last leap second
 	doubts  int           // times in a row that the quorum was outside our bound
 	seen    validity      // of the upstream's chain that was last believed; zero: none was
-	against validity      // of one that was not, since it contradicts a proven time
 	claim   *Estimate     // of a quorum that a chain contradicts: neither is believed
 	refusal string        // why the last quorum was not believed; empty: it was
 
@@ -152,8 +151,10 @@ func (c *Clock) Wall() time.Time { return c.machine.wall() }
 // Differences of two of its results are those of the estimate, which may step: time
 // spans are measured with [time.Now]. A result that is not the system's clock has no
 // monotonic reading: Go has no time with one clock on the wall and another in it.
-func (c *Clock) Now() time.Time {
-	if e := c.now.Load(); e.by > bySystem {
+func (c *Clock) Now() time.Time { return c.nowBy(c.now.Load()) }
+
+func (c *Clock) nowBy(e *Estimate) time.Time {
+	if e.by > bySystem {
 		return e.At(c.machine.cheap())
 	}
 	return c.machine.wall()
@@ -194,10 +195,11 @@ func (c *Clock) Trusted() time.Time {
 	if c.servers.Load() == 0 {
 		need = Coarse
 	}
-	if c.Level() < need {
+	e := c.now.Load()
+	if c.levelOf(e) < need {
 		return time.Time{}
 	}
-	return c.Now()
+	return c.nowBy(e)
 }
 
 // Estimate returns the present estimate, never nil. It does not change.

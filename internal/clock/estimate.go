@@ -23,7 +23,7 @@ type Estimate struct {
 	// Leap is what the servers announce for the end of the month. What may be
 	// forwarded is [Estimate.LeapAt].
 	Leap Leap
-	// Stratum is that of the server that is followed, plus 1; 0 below Fine.
+	// Stratum is that of the server that is followed, plus 1; 0 if none ever was.
 	Stratum uint8
 	// RefID is the reference ID for that server (RFC 5905 §7.3): its IPv4 address, or
 	// the first four bytes of the MD5 of its IPv6 address.

@@ -51,9 +51,14 @@ func (e *Estimate) LeapAt(raw time.Duration) Leap {
 	return e.Leap
 }
 
-// leapMargin is how far from a leap second samples are not believed: a server may
-// take it a little early or late.
-const leapMargin = 2 * time.Second
+const (
+	// leapMargin is how far from a leap second samples are not believed: a server may
+	// take it a little early or late.
+	leapMargin = 2 * time.Second
+	// leapRest is how long after one no other is believed: servers go on announcing the
+	// one that is over for a while.
+	leapRest = 24 * time.Hour
+)
 
 // passLeap turns everything that was measured before a leap second into what it
 // would have been after it. Called with mu held.

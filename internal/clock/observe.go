@@ -169,6 +169,9 @@ func (c *Clock) estimate(now time.Duration, pick choice, voters []*source, inter
 	if e.bound > e.maxError {
 		e.Level = Coarse
 	}
+	if e.base.Sub(c.leaped) < leapRest {
+		e.Leap = LeapNone
+	}
 	if e.Leap != LeapNone {
 		e.leapAt = monthEnd(e.base)
 	}

@@ -12,7 +12,7 @@ func (c *Clock) Reset() {
 	clear(c.sources)
 	c.drift = fresh.drift
 	c.good, c.leaped = nil, time.Time{}
-	c.doubts, c.seen, c.against, c.claim, c.refusal = 0, validity{}, validity{}, nil, ""
+	c.doubts, c.seen, c.claim, c.refusal = 0, validity{}, nil, ""
 	c.now.Store(fresh.Estimate())
 	c.setLevel(c.levelOf(fresh.Estimate()), "what was known was forgotten", 0)
 }

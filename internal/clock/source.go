@@ -99,15 +99,9 @@ func (s *source) interval(now time.Duration, d *drift) (v interval, ok bool) {
 
 // settle is what is held of a source that has nothing to say.
 func (s *source) settle(now time.Duration) {
-	switch {
-	case s.unfit != "":
-		s.state = Unfit
-	case now-s.filter.last() > staleAfter:
+	s.state = Unfit
+	if s.unfit == "" && now-s.filter.last() > staleAfter {
 		s.state = Silent
-	case len(s.filter.readings) == 0:
-		s.state = Pending
-	default:
-		s.state = Unfit
 	}
 }
 

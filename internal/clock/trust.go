@@ -42,7 +42,7 @@ func (c *Clock) accept(e *Estimate, now time.Duration, why string) bool {
 		c.refusal = refusal
 		return false
 	}
-	c.refusal, c.claim, c.against = "", nil, validity{}
+	c.refusal, c.claim = "", nil
 
 	before := c.now.Load()
 	moved := e.base.Sub(before.At(now))
@@ -66,10 +66,6 @@ func (c *Clock) refuse(e *Estimate, now time.Duration) string {
 	case e.base.Before(e.floor):
 		return "the time servers say that it is " + moment(e.base) + ", but " + moment(e.floor) + " has passed"
 	case !c.seen.is() || c.seen.holds(now, e.base):
-		return ""
-	case c.against.is() && c.against.holds(now, e.base):
-		// A chain and a quorum agree with each other against what we had.
-		c.seen = c.against
 		return ""
 	}
 	return "the time servers say that it is " + moment(e.base) + ", which contradicts " + c.seen.String()
