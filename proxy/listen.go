@@ -170,7 +170,7 @@ func (p *Proxy) welcome(c *peer, plane policy.Plane) bool {
 	reason, detail := policy.NoReason, ""
 	if a.decision.Class == nil && policy.CheckAddr(c.client) == nil {
 		reason = policy.UnknownClient
-	} else if c.guest, err = p.registry.arrive(c.client, func() { c.Close() }); err == nil {
+	} else if c.guest, err = p.registry.arrive(placeOf(a), func() { c.Close() }); err == nil {
 		return true
 	} else if full, ok := errors.AsType[*limitError](err); ok {
 		reason, detail = policy.LimitReached, err.Error()
@@ -182,4 +182,14 @@ func (p *Proxy) welcome(c *peer, plane policy.Plane) bool {
 		p.deny(a, reason, detail)
 	}
 	return false
+}
+
+// placeOf is the address by which the connections are counted that have asked for nothing
+// yet. Who is in no class can have all the IPv6 addresses of a network, which therefore
+// count as one. The clients of a class can't be taken together: their VLAN is one /64.
+func placeOf(a *attempt) netip.Addr {
+	if a.decision.Class != nil || a.client.Is4() {
+		return a.client
+	}
+	return netip.PrefixFrom(a.client, 64).Masked().Addr()
 }
