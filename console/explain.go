@@ -104,6 +104,9 @@ func Explain(set *policy.Set, q Question, now time.Time) Explanation {
 	if found.Special != "" {
 		e.Text = "answered by the box itself: special-use name, " + found.Special
 	}
+	if d.Steer {
+		e.Text += "; where the box serves time, it answers with its own address"
+	}
 	if d.Class != nil {
 		e.Class, e.Mode = d.Class.Name, d.Class.Mode.String()
 	} else if q.Interface == "" {

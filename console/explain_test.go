@@ -13,7 +13,7 @@ import (
 const storePolicy = `
 version: 1
 classes:
-  pos: {networks: [10.20.0.0/24], interfaces: [eth0.20], services: [acme/pay, local/printer]}
+  pos: {networks: [10.20.0.0/24], interfaces: [eth0.20], services: [acme/pay, local/printer], time: true}
   pc: {networks: [10.20.9.0/24], services: [acme/office], mode: observe}
 services:
   - id: local/printer
@@ -73,6 +73,12 @@ func TestExplain(t *testing.T) {
 			Explanation{Client: till, Class: "pos", Mode: "enforce", Plane: "dns", Name: "tillgate.internal",
 				Verdict: "allow", Reason: "local-service",
 				Text: "answered by the box itself: special-use name, ICANN board resolution 2024.07.29.06"},
+		},
+		"a time server": {
+			Question{Client: till, Name: "time.windows.com"},
+			Explanation{Client: till, Class: "pos", Mode: "enforce", Plane: "dns", Name: "time.windows.com",
+				Verdict: "allow", Reason: "local-service",
+				Text: "a service of the store's own; where the box serves time, it answers with its own address"},
 		},
 		"special-use, observed": {
 			Question{Client: pc, Name: "Nas.local."},

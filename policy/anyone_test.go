@@ -44,10 +44,10 @@ deny: [{host: no.central.payxpert.com}]
 		{"x.example", end, false},
 		{"x.example", time.Time{}, true},
 	} {
-		if got := enforced.AnyoneMay(tt.name, tt.now); got != tt.want {
+		if got, steered := enforced.AnyoneMay(tt.name, tt.now); got != tt.want || steered {
 			t.Errorf("%s at %v: %v", tt.name, tt.now, got)
 		}
-		if !observed.AnyoneMay(tt.name, tt.now) {
+		if may, _ := observed.AnyoneMay(tt.name, tt.now); !may {
 			t.Errorf("%s: not with an observed class", tt.name)
 		}
 	}

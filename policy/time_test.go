@@ -114,13 +114,32 @@ deny: [{host: "*.android.com"}, {host: time.windows.com}]
 		if got := told(set.Decide(Request{Plane: DNS, Client: netip.MustParseAddr("10.0.0.1"), Name: name})); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
-		if set.AnyoneMay(name, day) {
+		if may, _ := set.AnyoneMay(name, day); may {
 			t.Errorf("%s: somebody may", name)
 		}
 	}
-	set = mustCompile(t, strings.Replace(timePolicy, ", mode: observe", "", 1))
-	if !set.AnyoneMay("time.android.com", day) || set.AnyoneMay("android.com", day) {
-		t.Error("who may resolve time.android.com is not known")
+}
+
+// What the box asks by itself is asked for those who are not steered.
+func TestSteeredForAll(t *testing.T) {
+	set, observed := mustCompile(t, strings.Replace(timePolicy, ", mode: observe", "", 1)), mustCompile(t, timePolicy)
+	for name, want := range map[string][2]bool{
+		"pool.ntp.org":         {true, true},
+		"a.pool.example":       {true, true},
+		"time.android.com":     {true, true},
+		"time.windows.com":     {true, false}, // a web name of one class
+		"ntp.page.example":     {true, false},
+		"uk.pool.ntp.org":      {false, false},
+		"android.com":          {false, false},
+		"dns.google":           {true, false},
+		"central.payxpert.com": {true, false},
+	} {
+		if may, steered := set.AnyoneMay(name, day); [2]bool{may, steered} != want {
+			t.Errorf("%s: %v, %v", name, may, steered)
+		}
+		if may, steered := observed.AnyoneMay(name, day); !may || steered {
+			t.Errorf("%s with an observed class: %v, %v", name, may, steered)
+		}
 	}
 }
 

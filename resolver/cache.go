@@ -121,6 +121,16 @@ func (c *cache) forgive() {
 	}
 }
 
+// rest takes a key for one that was last asked for at a time, so that it is not kept
+// fresh.
+func (c *cache) rest(k key, asked time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if it := c.items[k]; it != nil {
+		it.asked = asked
+	}
+}
+
 // forget drops a key.
 func (c *cache) forget(k key) {
 	c.mu.Lock()

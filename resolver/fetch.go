@@ -194,8 +194,13 @@ func (r *Resolver) keepWarm(ctx context.Context) {
 				n = 1 // is it back?
 			}
 			for _, k := range r.cache.due(r.deps.Now(), r.cfg.Warm, n) {
-				if !r.deps.Policy().AnyoneMay(k.name, r.deps.Clock.Trusted()) {
+				may, steered := r.deps.Policy().AnyoneMay(k.name, r.deps.Clock.Trusted())
+				switch {
+				case !may:
 					r.cache.forget(k) // the policy of when it was asked for is gone
+					continue
+				case steered && r.deps.Steer():
+					r.cache.rest(k, r.deps.Now().Add(-r.cfg.Warm)) // the box alone asks for it, seldom
 					continue
 				}
 				if err := r.fetch(k, netip.Addr{}, nil); err != nil {

@@ -151,6 +151,42 @@ func TestNoNameOfAnOldPolicyStaysWarm(t *testing.T) {
 	})
 }
 
+// TestTimeServersAreNotKeptWarm: no client is given their addresses where the box serves
+// time, and the box itself asks for them once an hour.
+func TestTimeServersAreNotKeptWarm(t *testing.T) {
+	for _, serves := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			b.deps.Now = time.Now
+			text := strings.Replace(testPolicy, ", mode: observe", "", 1)
+			set, err := policy.Compile([]policy.File{{Name: "policy.yaml", Data: []byte(text)}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.deps.Policy = func() *policy.Set { return set }
+			b.deps.Steer = func() bool { return serves }
+			asked := map[string]int{}
+			b.ask = func(_ context.Context, name string, qtype uint16) (*dns.Msg, error) {
+				asked[name]++
+				return reply(name, qtype, 60, "192.0.9.1"), nil
+			}
+			for _, name := range []string{known, "pool.ntp.org"} {
+				b.cache.put(key{name, dns.TypeA}, &answer{ttl: 60, addrs: addrs("192.0.9.1")}, time.Now())
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			done := make(chan struct{})
+			go func() { b.keepWarm(ctx); close(done) }()
+			<-time.After(10 * time.Minute)
+			stop()
+			<-done
+			b.fetches.close()
+			if asked[known] < 9 || (asked["pool.ntp.org"] == 0) != serves || b.cache.len() != 2 {
+				t.Errorf("where it serves time, %v: asked for %v, %d names are kept", serves, asked, b.cache.len())
+			}
+		})
+	}
+}
+
 // atOnce returns the reply to a query that must not wait for the upstream.
 func (b *bench) atOnce(client string, m *dns.Msg) *dns.Msg {
 	b.t.Helper()

@@ -154,4 +154,3 @@ func errorText(err error) string {
 	}
 	return err.Error()
 }
-
