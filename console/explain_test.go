@@ -155,7 +155,7 @@ func TestDescribePolicy(t *testing.T) {
 			{Name: "acme", Title: "Acme", Source: "acme.txt"},
 		},
 		Classes: []Class{
-			{Name: "pos", Networks: []string{"10.20.0.0/24"}, Interfaces: []string{"eth0.20"}, Services: []string{"acme/pay", "local/printer"}, Mode: "enforce", At: "policy.yaml:4"},
+			{Name: "pos", Networks: []string{"10.20.0.0/24"}, Interfaces: []string{"eth0.20"}, Services: []string{"acme/pay", "local/printer"}, Time: true, Mode: "enforce", At: "policy.yaml:4"},
 			{Name: "pc", Networks: []string{"10.20.9.0/24"}, Services: []string{"acme/office"}, Mode: "observe", At: "policy.yaml:5"},
 		},
 		Services: []Service{
