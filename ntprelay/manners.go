@@ -15,8 +15,9 @@ const (
 	// a quorum suffice, the others tell which were late.
 	burst      = 4
 	burstEvery = 2 * time.Second
-	// burstsEvery is how long after it trust that is lost again causes no other.
-	burstsEvery = 5 * time.Minute
+	// alarmsEvery is how long after trust was lost or doubted, and all servers were asked
+	// at once, that is not done again.
+	alarmsEvery = 5 * time.Minute
 	// minInterval and maxInterval are those in the steady state (RFC 5905 §7.2,
 	// MINPOLL and MAXPOLL as the pool asks for).
 	minInterval = 64 * time.Second
@@ -101,6 +102,8 @@ func (p *poller) answered(s *peer, again bool, now time.Time) {
 	}
 	if !again {
 		s.retries = 0
+	} else if s.retries == 0 && p.deps.Clock.Level() == clock.Fine {
+		p.doubt(now)
 	}
 	wait := minInterval
 	switch {
@@ -135,7 +138,7 @@ func (p *poller) failed(s *peer, err error, now time.Time) {
 		s.due = now.Add(p.spread(max(patience(now.Sub(s.since), burstEvery, minInterval), s.least)))
 		if p.allDead(s.name) {
 			// Its addresses may be of a time when another network was there.
-			again := s.name.looked.Add(p.spread(patience(now.Sub(s.since), minInterval, resolveEvery)))
+			again := s.name.looked.Add(p.spread(patience(now.Sub(s.since), relookEvery, resolveEvery)))
 			if again.Before(s.name.due) {
 				s.name.due = again
 			}
@@ -197,12 +200,30 @@ func (p *poller) awake(now time.Time) {
 	}
 }
 
-// hurry has all servers asked, since trust was lost.
+// doubt has all servers asked, since one contradicts what it said before: it has been
+// stepped, or this machine has slept.
+func (p *poller) doubt(now time.Time) {
+	if p.calm(now) {
+		for _, s := range p.peers {
+			p.askSoon(s, now)
+		}
+	}
+}
+
+// calm reports whether all servers may be asked at once again.
+func (p *poller) calm(now time.Time) bool {
+	if !p.alarm.IsZero() && now.Sub(p.alarm) < alarmsEvery {
+		return false
+	}
+	p.alarm = now
+	return true
+}
+
+// hurry has all servers asked some times, since trust was lost.
 func (p *poller) hurry(now time.Time) {
-	if !p.burstAt.IsZero() && now.Sub(p.burstAt) < burstsEvery {
+	if !p.calm(now) {
 		return
 	}
-	p.burstAt = now
 	for _, s := range p.peers {
 		s.burst, s.interval = burst, minInterval
 		p.askSoon(s, now)

@@ -25,11 +25,11 @@ type poller struct {
 	reread chan struct{} // capacity 1: the policy has changed
 	unsure chan struct{} // capacity 1: the time was Fine, and is not any more
 
-	mu      sync.Mutex // the rest is read by status, written by run alone
-	names   []*name
-	peers   map[netip.Addr]*peer
-	silent  bool      // no exchange has succeeded since the start, or since none did
-	burstAt time.Time // when all were last asked quickly
+	mu     sync.Mutex // the rest is read by status, written by run alone
+	names  []*name
+	peers  map[netip.Addr]*peer
+	silent bool      // no exchange has succeeded since the start, or since none did
+	alarm  time.Time // when all were last asked at once for a doubt
 }
 
 func newPoller(cfg Config, deps Deps) *poller {

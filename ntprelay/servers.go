@@ -21,6 +21,9 @@ const (
 	maxNames = maxServers
 	// resolveEvery is how long an answer for a name is good at least.
 	resolveEvery = time.Hour
+	// relookEvery is the same while none of its addresses answers and the time is not
+	// known: the answer may be of a time when another network was there.
+	relookEvery = 5 * time.Minute
 	// deadAfter is how many exchanges in a row a server may fail before another
 	// address may take its place.
 	deadAfter = 3
