@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -165,8 +166,11 @@ func TestTimeServersAreNotKeptWarm(t *testing.T) {
 			}
 			b.deps.Policy = func() *policy.Set { return set }
 			b.deps.Steer = func() bool { return serves }
+			var mu sync.Mutex
 			asked := map[string]int{}
 			b.ask = func(_ context.Context, name string, qtype uint16) (*dns.Msg, error) {
+				mu.Lock()
+				defer mu.Unlock()
 				asked[name]++
 				return reply(name, qtype, 60, "192.0.9.1"), nil
 			}
