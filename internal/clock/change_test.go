@@ -36,6 +36,13 @@ func TestSystemClockIsSet(t *testing.T) {
 	if diff := cmp.Diff([]Level{Coarse, None, Coarse, None, Coarse}, levels); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	// What counts is the last chain.
+	b.wall = 0
+	b.chain = b.ca.chain(t, "2027-02-20 00:00:00", "2027-05-20 00:00:00")
+	b.proved()
+	b.wall = 60 * 24 * time.Hour
+	b.level(Coarse)
+
 	// It was 40 days behind, inside of the validity of a chain: the next chain tells.
 	b = newBoot(t, Config{})
 	b.chain = b.ca.chain(t, "2027-01-01 00:00:00", "2027-03-10 00:00:00")
@@ -86,6 +93,14 @@ func TestChainAgainstProof(t *testing.T) {
 		t.Error("a chain that is over is good")
 	}
 	b.level(Fine)
+	b.pass(7 * 24 * time.Hour) // in which nobody answers
+	b.chain = b.ca.chain(t, "2026-12-01 00:00:00", "2027-03-05 00:00:00")
+	if _, err := b.verify(); err == nil {
+		t.Error("a chain that is over, but not before the floor, is good")
+	}
+	b.level(Coarse)
+	b.near(20 * time.Second)
+	b.poll()
 
 	b.chain = old
 	b.sleep(90 * 24 * time.Hour)

@@ -66,6 +66,17 @@ func TestConflict(t *testing.T) {
 		}
 		b.level(Fine)
 	})
+	t.Run("the servers stay with it", func(t *testing.T) {
+		b := conflict(t)
+		for range 5 {
+			b.pass(claimLife / 2)
+			b.poll()
+			if _, err := b.verify(); !errors.Is(err, ErrConflict) {
+				t.Error(err)
+			}
+			b.level(None)
+		}
+	})
 	t.Run("the servers do not answer any more", func(t *testing.T) {
 		b := conflict(t)
 		b.pass(claimLife - time.Minute)

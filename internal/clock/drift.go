@@ -1,6 +1,7 @@
 package clock
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -70,32 +71,32 @@ func (d *drift) add(p point) {
 }
 
 // measure takes the median of the slopes between points that lie far apart (Theil
-// and Sen): a few bad estimates do not move it. How wrong it can be follows from
-// the bounds of the estimates, and from how far the oscillator wanders.
+// and Sen): a few bad estimates do not move it. Each slope is wrong by no more than the
+// bounds of its ends allow, so the median by no more than that and its distance to
+// the slope; and the oscillator may wander.
 func (d *drift) measure() {
 	n := len(d.points)
 	if n < 3 {
 		return
 	}
 	span := d.points[n-1].raw - d.points[0].raw
-	var slopes []float64
-	sure, slack := 0.0, 1.0 // the surest slope, and how wrong it can be
+	type slope struct{ rate, slack float64 } // and how wrong it can be
+	var slopes []slope
 	for i, p := range d.points {
 		for _, q := range d.points[i+1:] {
 			apart := q.raw - p.raw
 			if apart < span/2 {
 				continue
 			}
-			slope := float64(q.offset-p.offset) / float64(apart)
-			slopes = append(slopes, slope)
-			if s := float64(p.bound+q.bound) / float64(apart); s < slack {
-				sure, slack = slope, s
-			}
+			slopes = append(slopes, slope{float64(q.offset-p.offset) / float64(apart), float64(p.bound+q.bound) / float64(apart)})
 		}
 	}
-	slices.Sort(slopes)
-	rate := min(max(slopes[len(slopes)/2], sure-slack), sure+slack)
-	residual := slack + max(rate-sure, sure-rate) + wander
+	slices.SortFunc(slopes, func(a, b slope) int { return cmp.Compare(a.rate, b.rate) })
+	rate := slopes[len(slopes)/2].rate
+	residual := 1.0
+	for _, s := range slopes {
+		residual = min(residual, max(rate-s.rate, s.rate-rate)+s.slack+wander)
+	}
 	if max(rate, -rate) > greatestDrift || residual >= unknownDrift {
 		return
 	}

@@ -86,3 +86,24 @@ func TestDriftRemembered(t *testing.T) {
 		t.Errorf("drift %.2f ppm, want 100", got)
 	}
 }
+
+// The bound of an estimate may be a lie when most servers lie. A few such do not move
+// the rate, even those that span the most.
+func TestDriftIsRobust(t *testing.T) {
+	var d drift
+	d.remember(0)
+	for i := range 30 {
+		wrong := time.Duration(0)
+		if i == 0 || i == 29 {
+			wrong = 300 * time.Millisecond * time.Duration(i-15)
+		}
+		raw := time.Duration(i) * 20 * time.Minute
+		d.add(point{raw: raw, offset: int64(scale(raw, 10/million) + wrong), bound: time.Millisecond})
+		if i == 28 && (d.rate < 9.9/million || d.rate > 10.1/million) {
+			t.Errorf("rate %.2f ppm with one bad point, want 10", d.rate*million)
+		}
+	}
+	if d.rate < 9.9/million || d.rate > 10.1/million {
+		t.Errorf("rate %.2f ppm, want 10", d.rate*million)
+	}
+}

@@ -173,6 +173,50 @@ func TestStep(t *testing.T) {
 	}
 }
 
+// The quorum has to contradict us twice in a row: all servers may be asked at once,
+// through the same bad line.
+func TestStepIsConfirmed(t *testing.T) {
+	s := newSim(t, 4, startAt, Config{})
+	s.add(good, good, good)
+	s.poll()
+	s.truth = s.truth.Add(time.Hour)
+	again := false
+	for range 2 {
+		for _, server := range s.servers {
+			again = s.clock.Observe(s.ask(server))
+		}
+	}
+	if off := s.off().Abs(); off < time.Hour-time.Second || !again {
+		t.Errorf("at the first time it is off by %v, again %t", off, again)
+	}
+	s.clock.Observe(s.ask(s.servers[0]))
+	s.honest()
+	if off := s.off().Abs(); off > 20*time.Millisecond {
+		t.Errorf("at the second it is off by %v", off)
+	}
+}
+
+// An estimate whose error may be above max_error is none to serve from, and no proof
+// that a time has passed.
+func TestPoorServers(t *testing.T) {
+	b := newBoot(t, Config{MaxError: 100 * time.Millisecond})
+	b.proved()
+	b.add(good, good, good)
+	for _, server := range b.servers {
+		server.root = 200 * time.Millisecond
+	}
+	b.poll()
+	b.level(Coarse)
+	if e := b.clock.Estimate(); e.Level != Coarse || e.Stratum != 3 || !b.clock.Floor().Equal(release) {
+		t.Errorf("%+v", e)
+	}
+	for _, server := range b.servers {
+		server.root = 0
+	}
+	b.poll()
+	b.level(Fine)
+}
+
 // One bad sample of each server moves nothing.
 func TestGlitch(t *testing.T) {
 	s := newSim(t, 5, startAt, Config{})

@@ -1,6 +1,8 @@
 package clock
 
 import (
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +39,9 @@ func TestBoot(t *testing.T) {
 						t.Error("the floor was raised by what time servers alone say")
 					}
 					b.proved()
+					if passed := b.truth.Sub(b.clock.Floor()); passed > 15*time.Second {
+						t.Errorf("with a chain that agrees the floor is still %v back", passed)
+					}
 				} else if tt.provisional {
 					p := b.provisional()
 					b.level(None)
@@ -174,6 +179,36 @@ func TestBadDates(t *testing.T) {
 	}
 }
 
+// With two chains that contradict each other the last one counts.
+func TestDateOfOldProof(t *testing.T) {
+	b := newBoot(t, Config{})
+	b.wall = -50 * year
+	p := b.provisional()
+	b.chain = b.ca.chain(t, "2027-06-01 00:00:00", "2027-08-20 00:00:00")
+	b.provisional()
+	if err := b.clock.Dated(p, b.truth); err == nil || !strings.Contains(err.Error(), "contradicts dns.google's certificate") {
+		t.Errorf("%v", err)
+	}
+	b.level(None)
+}
+
+// A proof is for the time in which all of the chain is valid.
+func TestProofOfNarrowChain(t *testing.T) {
+	ca := newAuthority(t)
+	b := newBoot(t, Config{})
+	middle, key := certify(t, &x509.Certificate{Subject: pkix.Name{CommonName: "Intermediate"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: date(t, "2027-02-20 00:00:00"), NotAfter: date(t, "2027-03-10 00:00:00")}, ca.root, ca.key)
+	leaf, _ := certify(t, &x509.Certificate{DNSNames: []string{"dns.google"},
+		NotBefore: date(t, "2027-02-01 00:00:00"), NotAfter: date(t, "2027-04-20 00:00:00")}, middle, key)
+	for _, wall := range []time.Duration{0, -50 * year} {
+		b.wall = wall
+		p, err := b.clock.Verify("dns.google", []*x509.Certificate{leaf, middle}, ca.roots)
+		if err != nil || !p.NotBefore.Equal(middle.NotBefore) || !p.NotAfter.Equal(middle.NotAfter) || p.Provisional != (wall != 0) {
+			t.Errorf("%+v, %v", p, err)
+		}
+	}
+}
+
 // A later Date corrects an earlier one, and nothing else.
 func TestDateAgain(t *testing.T) {
 	b := newBoot(t, Config{})
@@ -202,6 +237,15 @@ func TestDateAgain(t *testing.T) {
 	}
 	b.near(20 * time.Millisecond)
 	b.level(Fine)
+
+	b = newBoot(t, Config{}) // the time was lost since the proof
+	b.proved()
+	b.wall = -50 * year
+	b.level(None)
+	if err := b.clock.Dated(Proof{NotBefore: p.NotBefore, NotAfter: p.NotAfter}, b.truth); err != nil {
+		t.Fatal(err)
+	}
+	b.level(None)
 
 	b = newBoot(t, Config{}) // by the system's clock
 	b.proved()
