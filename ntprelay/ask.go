@@ -34,6 +34,7 @@ var (
 	errStepped = errors.New("the system's clock was stepped meanwhile")
 	errNotSync = errors.New("the server is not synchronised itself")
 	errLoop    = errors.New("the server has its time from this box")
+	errSelf    = errors.New("the server is this box")
 )
 
 // A kissError is a server's word that it wants to be asked less, or not at all
@@ -67,6 +68,10 @@ func (a *asker) ask(ctx context.Context, to netip.AddrPort) (clock.Sample, error
 				return nil, err
 			}
 			local = conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
+			if local == to.Addr() && !local.IsLoopback() { // there another daemon may listen
+				conn.Close()
+				return nil, errSelf
+			}
 			release = context.AfterFunc(ctx, func() { conn.Close() }) // nothing else ends the wait
 			return conn, nil
 		},

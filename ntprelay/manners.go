@@ -97,7 +97,7 @@ func (p *poller) asked(s *peer, sample clock.Sample, err error, now time.Time) {
 func (p *poller) answered(s *peer, again bool, now time.Time) {
 	s.answered, s.lost, s.since, s.err = true, 0, time.Time{}, nil
 	if p.silent {
-		p.silent = false
+		p.silent, p.back = false, now
 		p.awake(now) // the network is back: it is for the others, too
 	}
 	if !again {
@@ -136,6 +136,9 @@ func (p *poller) failed(s *peer, err error, now time.Time) {
 		s.due = now.Add(p.spread(max(wait, s.least)))
 	} else {
 		s.due = now.Add(p.spread(max(patience(now.Sub(s.since), burstEvery, minInterval), s.least)))
+		if s.sent.Before(p.back) {
+			p.askSoon(s, now) // the network came back meanwhile
+		}
 		if p.allDead(s.name) {
 			// Its addresses may be of a time when another network was there.
 			again := s.name.looked.Add(p.spread(patience(now.Sub(s.since), relookEvery, resolveEvery)))
@@ -219,14 +222,18 @@ func (p *poller) calm(now time.Time) bool {
 	return true
 }
 
-// hurry has all servers asked some times, since trust was lost.
+// hurry has all servers asked some times, since trust was lost. Where that was lost
+// shortly before as well they are asked at the shortest interval.
 func (p *poller) hurry(now time.Time) {
-	if !p.calm(now) {
-		return
-	}
+	calm := p.calm(now)
 	for _, s := range p.peers {
-		s.burst, s.interval = burst, minInterval
-		p.askSoon(s, now)
+		s.interval = minInterval
+		if calm {
+			s.burst = burst
+			p.askSoon(s, now)
+		} else if soon := now.Add(p.spread(max(minInterval, s.least))); soon.Before(s.due) {
+			s.due = soon
+		}
 	}
 }
 

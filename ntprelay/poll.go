@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tillgate/internal/clock"
+	"tillgate/policy"
 )
 
 // A poller keeps the clock by asking the servers. One goroutine decides what is asked
@@ -22,14 +23,17 @@ type poller struct {
 	routable func(netip.Addr) bool
 	random   func() float64 // of [0, 1)
 
-	reread chan struct{} // capacity 1: the policy has changed
 	unsure chan struct{} // capacity 1: the time was Fine, and is not any more
 
-	mu     sync.Mutex // the rest is read by status, written by run alone
-	names  []*name
-	peers  map[netip.Addr]*peer
-	silent bool      // no exchange has succeeded since the start, or since none did
-	alarm  time.Time // when all were last asked at once for a doubt
+	mu      sync.Mutex  // the rest is read by status, written by run alone
+	set     *policy.Set // that names are of
+	read    time.Time   // when they were read
+	names   []*name
+	leftOut []Server // what is named and is not asked
+	peers   map[netip.Addr]*peer
+	silent  bool      // no exchange has succeeded since the start, or since none did
+	back    time.Time // when one did after that
+	alarm   time.Time // when all were last asked at once for a doubt
 }
 
 func newPoller(cfg Config, deps Deps) *poller {
@@ -43,7 +47,6 @@ func newPoller(cfg Config, deps Deps) *poller {
 		ask:      a.ask,
 		routable: routable,
 		random:   rand.Float64,
-		reread:   make(chan struct{}, 1),
 		unsure:   make(chan struct{}, 1),
 		peers:    make(map[netip.Addr]*peer),
 		silent:   true,
@@ -56,22 +59,13 @@ func (r *Relay) poll(ctx context.Context) error {
 	return nil
 }
 
-// PolicyChanged has the relay ask the servers that the policy names now. It is to be
-// called after Deps.Policy has begun to return it.
-func (r *Relay) PolicyChanged() { signal(r.poller.reread) }
-
-// signal leaves one signal in c, whoever has left one before.
-func signal(c chan<- struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
-
 func (p *poller) run(ctx context.Context) {
 	p.deps.Clock.OnChange(func(c clock.Change) {
 		if c.Kind == clock.LevelChanged && c.Was == clock.Fine {
-			signal(p.unsure)
+			select {
+			case p.unsure <- struct{}{}:
+			default: // it is told already
+			}
 		}
 	})
 	var wg sync.WaitGroup
@@ -81,7 +75,7 @@ func (p *poller) run(ctx context.Context) {
 
 	p.mu.Lock()
 	p.readNames(time.Now())
-	p.remember(p.cfg.Saved, time.Now())
+	p.remember(time.Now())
 	p.mu.Unlock()
 
 	outcomes := make(chan func(now time.Time))
@@ -102,10 +96,6 @@ func (p *poller) run(ctx context.Context) {
 			return
 		case outcome := <-outcomes:
 			outcome(time.Now())
-		case <-p.reread:
-			p.mu.Lock()
-			p.readNames(time.Now())
-			p.mu.Unlock()
 		case <-p.unsure:
 			p.mu.Lock()
 			p.hurry(time.Now())
@@ -114,6 +104,9 @@ func (p *poller) run(ctx context.Context) {
 			p.deps.Clock.Check()
 		}
 		p.mu.Lock()
+		if set := p.deps.Policy(); set != p.set || time.Since(p.read) >= resolveEvery {
+			p.readNames(time.Now()) // each hour for those that have ended
+		}
 		next := p.begin(ctx, time.Now(), start)
 		p.mu.Unlock()
 		timer.Reset(min(next, checkEvery))

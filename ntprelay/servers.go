@@ -1,6 +1,7 @@
 package ntprelay
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -17,8 +18,6 @@ const (
 	maxServers = 16
 	// maxPerName is how many addresses of one name.
 	maxPerName = 4
-	// maxNames is how many names are asked for their addresses; those after are not.
-	maxNames = maxServers
 	// resolveEvery is how long an answer for a name is good at least.
 	resolveEvery = time.Hour
 	// relookEvery is the same while none of its addresses answers and the time is not
@@ -28,20 +27,6 @@ const (
 	// address may take its place.
 	deadAfter = 3
 )
-
-// A name is one of a time server, or its address.
-type name struct {
-	host    string
-	private bool // it may lead to a special-purpose address
-	literal bool // it is an address
-
-	due    time.Time // when it is looked up again
-	looked time.Time // when it was last, with success
-	asking bool
-	since  time.Time // of the first of the look-ups that failed in a row; zero: the last did not
-	err    error     // of the last look-up, or of its addresses
-	none   bool      // the last answer was that there is no address to ask
-}
 
 // A peer is an address that is asked.
 type peer struct {
@@ -66,48 +51,6 @@ type peer struct {
 // dead reports whether the server has not answered for a while.
 func (s *peer) dead() bool { return s.lost >= deadAfter }
 
-// readNames brings the names up to the configuration and the policy in force. What is
-// no longer named is asked no more. Called with mu held.
-func (p *poller) readNames(now time.Time) {
-	var names []*name
-	for _, n := range p.wanted() {
-		if i := slices.IndexFunc(p.names, func(old *name) bool { return old.host == n.host && old.private == n.private }); i >= 0 {
-			n = p.names[i]
-		} else {
-			n.due = now
-		}
-		names = append(names, n)
-	}
-	p.names = names
-	for _, s := range p.peers {
-		if !slices.Contains(names, s.name) {
-			p.drop(s)
-		}
-	}
-	p.countServers()
-}
-
-// wanted returns the names of the configuration, else of the policy.
-func (p *poller) wanted() (names []*name) {
-	add := func(n *name) {
-		if len(names) < maxNames {
-			names = append(names, n)
-		}
-	}
-	for _, host := range p.cfg.Servers {
-		_, err := netip.ParseAddr(host)
-		if !slices.ContainsFunc(names, func(n *name) bool { return n.host == host }) {
-			add(&name{host: host, private: err == nil, literal: err == nil})
-		}
-	}
-	if len(p.cfg.Servers) == 0 {
-		for _, r := range p.deps.Policy().TimeServers(p.deps.Clock.Trusted()) {
-			add(&name{host: r.Host, private: r.Private})
-		}
-	}
-	return names
-}
-
 // quota is how many addresses of each name are asked.
 func (p *poller) quota() int {
 	return max(1, min(maxPerName, maxServers/max(len(p.names), 1)))
@@ -115,8 +58,8 @@ func (p *poller) quota() int {
 
 // remember has the servers asked that the last run found good, as far as they are still
 // named. Called with mu held.
-func (p *poller) remember(saved []clock.SavedServer, now time.Time) {
-	for _, s := range saved {
+func (p *poller) remember(now time.Time) {
+	for _, s := range p.cfg.Saved {
 		i := slices.IndexFunc(p.names, func(n *name) bool { return n.host == s.Name && !n.literal })
 		if i >= 0 && len(p.of(p.names[i])) < p.quota() && checkServer(s.Addr, p.names[i].private) == nil {
 			p.add(p.names[i], s.Addr, now)
@@ -184,6 +127,9 @@ func (p *poller) resolved(n *name, addrs []netip.Addr, now time.Time) {
 		if s.refused != "" {
 			s.refused, s.due, s.burst = "", now, 0
 		}
+	}
+	if n.none = len(p.of(n)) == 0; n.none {
+		n.err = errors.New("its addresses are asked under other names")
 	}
 	p.countServers()
 }

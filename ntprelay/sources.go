@@ -2,6 +2,7 @@ package ntprelay
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -35,9 +36,10 @@ const (
 	Silent                     // it does not answer
 	Refuses                    // it does not want to be asked
 	Unknown                    // the name has led to no address
+	LeftOut                    // it is named, and is not asked
 )
 
-var serverStates = [...]string{"asked", "agrees", "waits", "wrong", "silent", "refuses", "unknown"}
+var serverStates = [...]string{"asked", "agrees", "waits", "wrong", "silent", "refuses", "unknown", "left out"}
 
 func (s ServerState) String() string { return serverStates[s] }
 
@@ -48,7 +50,7 @@ func (p *poller) status() []Server {
 	sources := p.deps.Clock.Sources()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var all []Server
+	all := slices.Clone(p.leftOut)
 	for _, n := range p.names {
 		if len(p.of(n)) == 0 {
 			s := Server{Name: n.host, State: Asked}
@@ -63,9 +65,10 @@ func (p *poller) status() []Server {
 		if i := slices.IndexFunc(sources, func(c clock.Source) bool { return c.Server == s.addr }); i >= 0 {
 			out.of(sources[i])
 		}
+		kiss, isKiss := errors.AsType[*kissError](s.err)
 		switch {
-		case s.refused != "":
-			out.State, out.Why = Refuses, "it said "+s.refused
+		case isKiss:
+			out.State, out.Why = Refuses, "it said "+kiss.code
 		case s.dead() || s.lost > 0 && !s.answered:
 			out.State, out.Why = Silent, s.err.Error()
 		}
@@ -123,7 +126,7 @@ func (r *Relay) sourcesHealth() decision.Health { return r.poller.health() }
 
 func (p *poller) health() decision.Health {
 	level := p.deps.Clock.Level()
-	all := p.status()
+	all := slices.DeleteFunc(p.status(), func(s Server) bool { return s.State == LeftOut })
 	h := decision.Health{Part: "ntp"}
 	if len(all) == 0 {
 		h.Text = "neither the policy nor time.servers names a time server: the time is as good as certificates tell"
