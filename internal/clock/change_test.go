@@ -3,6 +3,7 @@ package clock
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -240,4 +241,20 @@ func TestWait(t *testing.T) {
 			t.Errorf("who waits for %v is let go at Fine", got)
 		}
 	})
+}
+
+func TestNames(t *testing.T) {
+	for _, tt := range []struct {
+		is   fmt.Stringer
+		want string
+	}{
+		{None, "none"}, {Fine, "fine"},
+		{LevelChanged, "level"}, {LeapPassed, "leap-passed"},
+		{LeapNone, "none"}, {Unsynchronised, "unsynchronised"},
+		{Pending, "pending"}, {Disbelieved, "refused"},
+	} {
+		if got := tt.is.String(); got != tt.want {
+			t.Errorf("%s, want %s", got, tt.want)
+		}
+	}
 }

@@ -32,3 +32,26 @@ func TestLevel(t *testing.T) {
 		}
 	}
 }
+
+// A clock that believes the system's judges chains by it, and learns nothing from them.
+func TestSystemVerifies(t *testing.T) {
+	b := newBoot(t, Config{})
+	for _, tt := range []struct {
+		now  string
+		good bool
+	}{
+		{startAt, true},
+		{"2027-06-01 00:00:00", false},
+		{"1970-01-01 00:00:00", false},
+	} {
+		c := System(func() time.Time { return date(t, tt.now) }, time.Time{})
+		before := c.Level()
+		p, err := c.Verify("dns.google", b.chain, b.ca.roots)
+		if (err == nil) != tt.good || p.Provisional || p.NotAfter.IsZero() == tt.good || c.Level() != before {
+			t.Errorf("%s: %+v, %v, level %v, was %v", tt.now, p, err, c.Level(), before)
+		}
+		if err := c.Dated(p, date(t, startAt)); (err == nil) != tt.good || !c.Now().Equal(date(t, tt.now)) {
+			t.Errorf("%s: %v, now %v", tt.now, err, c.Now())
+		}
+	}
+}

@@ -175,3 +175,29 @@ func TestLeapThatIsNone(t *testing.T) {
 		t.Errorf("told %+v", got)
 	}
 }
+
+// Within two seconds of a leap second nobody can tell what a server means.
+func TestLeapMargin(t *testing.T) {
+	s := newSim(t, 9, "2027-06-30 23:50:00", Config{})
+	s.add(good, good, good)
+	for _, server := range s.servers {
+		server.leap = LeapInsert
+	}
+	s.poll()
+	s.leap, s.leapAt = -time.Second, date(t, "2027-07-01 00:00:00")
+	for _, tt := range []struct{ until, want string }{
+		{"2027-06-30 23:59:57", "chosen"},
+		{"2027-06-30 23:59:59", "unfit"},
+		{"2027-07-01 00:00:01", "unfit"},
+		{"2027-07-01 00:00:03", "chosen"},
+	} {
+		for s.truth.Before(date(t, tt.until)) {
+			s.pass(10 * time.Millisecond)
+		}
+		s.clock.Observe(s.ask(s.servers[0]))
+		s.honest()
+		if got := s.clock.Sources()[0]; got.State.String() != tt.want || (tt.want == "unfit") != (got.Why != "") {
+			t.Errorf("%s: %+v, want %s", tt.until, got, tt.want)
+		}
+	}
+}
