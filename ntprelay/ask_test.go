@@ -121,95 +121,6 @@ func TestAskHeld(t *testing.T) {
 	}
 }
 
-func TestAskRefuses(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		edit func(h *header)
-		want string // in the error
-		code string // of a kiss
-		poll time.Duration
-	}{
-		{"version 5", func(h *header) { h.version = 5 }, "NTP version 5", "", 0},
-		{"version 7", func(h *header) { h.version, h.leap = 7, 3 }, "NTP version 7", "", 0},
-		{"version 2", func(h *header) { h.version = 2 }, "NTP version 2", "", 0},
-		{"a client's", func(h *header) { h.mode = client }, "not a server's", "", 0},
-		{"broadcast", func(h *header) { h.mode = 5 }, "not a server's", "", 0},
-		{"to another request", func(h *header) { h.origin++ }, "another request", "", 0},
-		{"leap 3", func(h *header) { h.leap = 3 }, "not synchronised", "", 0},
-		{"stratum 16", func(h *header) { h.stratum = 16 }, "not synchronised", "", 0},
-		{"stratum 0", func(h *header) { h.stratum, h.refID = 0, 0 }, "not synchronised", "", 0},
-		{"stratum 0 while it starts", func(h *header) { h.stratum, h.refID = 0, 0x494e4954 }, "not synchronised", "", 0},
-		{"no reference time", func(h *header) { h.reference = 0 }, "never set its clock", "", 0},
-		{"a stale one", func(h *header) { h.reference -= 37 * 3600 << 32 }, "not fresh", "", 0},
-		{"one to come", func(h *header) { h.reference += 3600 << 32 }, "invalid time", "", 0},
-		{"dispersion", func(h *header) { h.rootDispersion = 17 << 16 }, "dispersion", "", 0},
-		{"no transmit time", func(h *header) { h.transmit = 0 }, "transmit time", "", 0},
-		{"sent before it came", func(h *header) { h.receive += 1 << 32 }, "backwards", "", 0},
-		{"held for too long", func(h *header) { h.receive -= 60 << 32 }, "held the request", "", 0},
-		{"no receive time", func(h *header) { h.receive = 0 }, "held the request", "", 0},
-		{"a clock of two seconds", func(h *header) { h.precision = 1 }, "more than seconds", "", 0},
-		{"a clock of 2^-128 s", func(h *header) { h.precision = -128 }, "no time has", "", 0},
-		{"polled each 2^-128 s", func(h *header) { h.poll = -128 }, "no time has", "", 0},
-		{"of this box", func(h *header) { h.refID = 0x7f000001 }, "from this box", "", 0},
-		{"RATE", func(h *header) { h.stratum, h.refID, h.poll = 0, 0x52415445, 10 }, "said RATE", "RATE", 1024 * time.Second},
-		{"RATE with no transmit time", func(h *header) { h.stratum, h.refID, h.transmit = 0, 0x52415445, 0 }, "said RATE", "RATE", time.Second},
-		{"RATE for ever", func(h *header) { h.stratum, h.refID, h.poll = 0, 0x52415445, 127 }, "said RATE", "RATE", 131072 * time.Second},
-		{"RATE for less", func(h *header) { h.stratum, h.refID, h.poll = 0, 0x52415445, -128 }, "said RATE", "RATE", time.Second},
-		{"DENY with leap 3", func(h *header) { h.stratum, h.refID, h.leap, h.transmit = 0, 0x44454e59, 3, 0 }, "said DENY", "DENY", 0},
-		{"RSTR", func(h *header) { h.stratum, h.refID = 0, 0x52535452 }, "said RSTR", "RSTR", 0},
-		{"DENY to another request", func(h *header) { h.stratum, h.refID, h.origin = 0, 0x44454e59, 0 }, "another request", "", 0},
-	} {
-		to := remote(t, "udp4", func(request []byte) [][]byte {
-			h := good(request, 0)
-			tt.edit(&h)
-			return [][]byte{h.bytes()}
-		})
-		s, err := machine().ask(t.Context(), to)
-		if err == nil {
-			t.Errorf("%s: was taken: %+v", tt.name, s)
-			continue
-		}
-		if !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%s: error %q, want one with %q", tt.name, err, tt.want)
-		}
-		kiss, ok := errors.AsType[*kissError](err)
-		switch {
-		case ok != (tt.code != ""):
-			t.Errorf("%s: kiss %v", tt.name, kiss)
-		case ok && (kiss.code != tt.code || kiss.poll != tt.poll || kiss.final() != (tt.code != "RATE")):
-			t.Errorf("%s: kiss %+v", tt.name, kiss)
-		}
-	}
-}
-
-// Precisions that no shift can take, and that are fine.
-func TestAskPrecision(t *testing.T) {
-	for _, tt := range []struct {
-		exponent int8
-		want     time.Duration
-	}{{0, time.Second}, {-1, time.Second / 2}, {-127, 0}} {
-		to := remote(t, "udp4", func(request []byte) [][]byte {
-			h := good(request, 0)
-			h.precision = tt.exponent
-			return [][]byte{h.bytes()}
-		})
-		if s, err := machine().ask(t.Context(), to); err != nil || s.Precision != tt.want {
-			t.Errorf("precision 2^%d s: %v, %v", tt.exponent, s.Precision, err)
-		}
-	}
-}
-
-func TestAskBadDatagrams(t *testing.T) {
-	for name, datagram := range map[string][]byte{
-		"empty": {}, "one byte": {0x24}, "47 bytes": bytes.Repeat([]byte{0x24}, 47), "noise": bytes.Repeat([]byte{0xff}, 500),
-	} {
-		to := remote(t, "udp4", func([]byte) [][]byte { return [][]byte{datagram} })
-		if s, err := machine().ask(t.Context(), to); err == nil {
-			t.Errorf("%s: was taken: %+v", name, s)
-		}
-	}
-}
-
 // What follows the header is not read: extension fields, an authenticator.
 func TestAskLongReply(t *testing.T) {
 	to := remote(t, "udp4", func(request []byte) [][]byte {
@@ -321,5 +232,51 @@ func TestStampAge(t *testing.T) {
 		if got := stampAge(tt.now, tt.stamped); got != tt.want {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
+	}
+}
+
+// The box is no server of its own, by whatever address.
+func TestAskSelf(t *testing.T) {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		p, err := netip.ParsePrefix(a.String())
+		if err != nil || p.Addr().IsLoopback() || p.Addr().IsLinkLocalUnicast() {
+			continue
+		}
+		if _, err := machine().ask(t.Context(), netip.AddrPortFrom(p.Addr(), 123)); !errors.Is(err, errSelf) {
+			t.Errorf("asking %v: %v", p.Addr(), err)
+		}
+		return
+	}
+	t.Skip("the machine has no address but its loopback's")
+}
+
+// All of it together, with the machine's clocks and a network: the time is known, and is
+// that of the server.
+func TestRelayAsks(t *testing.T) {
+	const ahead = 3 * 365 * 24 * time.Hour
+	to := remote(t, "udp4", func(request []byte) [][]byte { return [][]byte{good(request, ahead).bytes()} })
+	b := newBench(t)
+	c := clock.New(clock.Config{})
+	r, err := New(Config{Servers: []string{to.Addr().String()}, Port: to.Port()}, Deps{
+		Policy: b.deps.Policy, Clock: c, Lookup: b.deps.Lookup, Records: b.deps.Records, Log: b.deps.Log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- r.Serve(ctx) }()
+	if err := c.Wait(ctx, clock.Fine); err != nil {
+		t.Fatal(err)
+	}
+	if off := c.Now().Sub(time.Now().Add(ahead)).Abs(); off > c.Estimate().Error(c.Raw()) {
+		t.Errorf("the time is off by %v", off)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

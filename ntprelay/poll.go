@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"tillgate/decision"
 	"tillgate/internal/clock"
 	"tillgate/policy"
 )
@@ -34,6 +35,9 @@ type poller struct {
 	silent  bool      // no exchange has succeeded since the start, or since none did
 	back    time.Time // when one did after that
 	alarm   time.Time // when all were last asked at once for a doubt
+
+	state      decision.State // that was last told, and since when it is
+	stateSince time.Time
 }
 
 func newPoller(cfg Config, deps Deps) *poller {

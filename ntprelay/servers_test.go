@@ -186,6 +186,26 @@ func TestSameServer(t *testing.T) {
 	})
 }
 
+// A server on the box's own link is asked, and not saved: the name of the interface may
+// be another the next time.
+func TestLinkLocalServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, worldStart, Config{Servers: []string{"fe80::1%eth0", "5.5.5.1"}})
+		w.addresses("literals", "fe80::1%eth0", "5.5.5.1")
+		w.serve()
+		defer w.end()
+		w.untilFine(time.Second)
+		w.pass(time.Hour, time.Minute)
+		state := w.relay.deps.Clock.State()
+		if len(state.Servers) != 1 || state.Servers[0].Addr.String() != "5.5.5.1" {
+			t.Errorf("saved: %v", state.Servers)
+		}
+		if _, err := clock.ReadState(state.Append(nil)); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Servers that do well stay though a pool names others an hour later; those that do not
 // are replaced by them.
 func TestResolveAgain(t *testing.T) {

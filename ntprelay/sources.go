@@ -114,7 +114,11 @@ func rough(d time.Duration) string {
 	case d >= 2*day:
 		return fmt.Sprintf("%d days", d/day)
 	case d >= 10*time.Second:
-		return strings.TrimSuffix(d.Round(time.Second).String(), "m0s")
+		text := d.Round(time.Second).String()
+		if strings.HasSuffix(text, "m0s") {
+			text = strings.TrimSuffix(text, "0s")
+		}
+		return text
 	case d >= time.Second:
 		return d.Round(100 * time.Millisecond).String()
 	}
@@ -124,7 +128,22 @@ func rough(d time.Duration) string {
 // sourcesHealth says how well the servers answer.
 func (r *Relay) sourcesHealth() decision.Health { return r.poller.health() }
 
+// health is what words says, with the moment since when that is so, as far as somebody
+// has asked in between.
 func (p *poller) health() decision.Health {
+	h := p.words()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if h.State != p.state {
+		p.state, p.stateSince = h.State, time.Now()
+	}
+	if !p.stateSince.IsZero() {
+		h.Since = p.deps.Clock.At(p.stateSince)
+	}
+	return h
+}
+
+func (p *poller) words() decision.Health {
 	level := p.deps.Clock.Level()
 	all := slices.DeleteFunc(p.status(), func(s Server) bool { return s.State == LeftOut })
 	h := decision.Health{Part: "ntp"}
@@ -161,8 +180,8 @@ func (p *poller) health() decision.Health {
 		h.Text = fmt.Sprintf("none of %s answers: %s", servers(len(all)), p.silence(all))
 	default:
 		h.State = decision.Bad
-		h.Text = fmt.Sprintf("the time is not known: %s; of %s %d are heard", p.deps.Clock.Why(), servers(len(all)),
-			len(all)-count[Silent]-count[Unknown]-count[Asked]-count[Refuses])
+		heard := len(all) - count[Silent] - count[Unknown] - count[Asked] - count[Refuses]
+		h.Text = fmt.Sprintf("the time is not known; %d of %s are heard", heard, servers(len(all)))
 	}
 	const told = 3
 	if more := len(faults) - told; more > 0 {

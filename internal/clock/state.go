@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -50,7 +49,13 @@ func (c *Clock) State() State {
 	defer c.mu.Unlock()
 	now := c.machine.raw()
 	c.prove(now)
-	return State{Trusted: c.Floor(), Drift: c.drift.rate * million, Servers: slices.Clone(c.good)}
+	s := State{Trusted: c.Floor(), Drift: c.drift.rate * million}
+	for _, server := range c.good {
+		if server.Addr.Zone() == "" { // an interface's name is of one run
+			s.Servers = append(s.Servers, server)
+		}
+	}
+	return s
 }
 
 // Append appends the state as its file has it.
