@@ -9,7 +9,16 @@
 // first synchronisation is under way it waits for that (park.go), since the protocol takes
 // the wait out of the measured delay and many a client asks but once a day.
 //
-// No answer is longer than its request, or is anything but an answer: there are no
+// # Whom the time is of
+//
+// The servers are those of time.servers, else of the policy (names.go): some addresses of
+// each name, those that the last run found good before names can be looked up (servers.go).
+// Each is asked at once and then ever less often (poll.go, manners.go), by an exchange that
+// trusts no clock but the raw one (ask.go). What they say is the clock's to judge.
+//
+// # What is never done
+//
+// The system's clock is not set. No answer is longer than its request, or is anything but an answer: there are no
 // control messages, no broadcasts, no symmetric associations.
 package ntprelay
 
