@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"tillgate/decision"
 	"tillgate/policy"
@@ -325,19 +324,22 @@ func TestConnectSilence(t *testing.T) {
 		{"in the tunnel to HTTP", "CONNECT check.example:80 HTTP/1.1" + crlf2, "HTTP/1.1 200 Connection established" + crlf2, `deny no-hello "check.example":80`},
 		{"in its request", "CONNECT check.example:80 HTTP/1.1" + crlf2 + "GET / HT", "HTTP/1.1 200 Connection established" + crlf2, `deny no-hello "check.example":80`},
 	} {
-		s := newStore(t, func(c net.Conn) { io.Copy(io.Discard, c) })
-		s.p.cfg.HelloTimeout = 50 * time.Millisecond
-		v := s.explicit()
-		say(t, v, tt.says)
-		heard, _ := io.ReadAll(v)
-		v.Close()
-		<-v.done
-		if string(heard) != tt.status {
-			t.Errorf("%s: heard %q", tt.name, heard)
-		}
-		if got := s.told(); got != "connect "+tt.record {
-			t.Errorf("%s: %s, want %s", tt.name, got, tt.record)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newStore(t, func(c net.Conn) { io.Copy(io.Discard, c) })
+			s.p.cfg.HelloTimeout = aWhile
+			v := s.explicit()
+			say(t, v, tt.says)
+			heard, _ := io.ReadAll(v)
+			v.Close()
+			<-v.done
+			if string(heard) != tt.status {
+				t.Errorf("heard %q", heard)
+			}
+			if got := s.told(); got != "connect "+tt.record {
+				t.Errorf("%s, want %s", got, tt.record)
+			}
+		})
 	}
 }
 

@@ -15,10 +15,6 @@ import (
 	"tillgate/decision"
 )
 
-// idleHere is how long an exchange may stand still in tests that wait for that. A busy
-// machine may take its time between two steps that are to be made.
-const idleHere = 3 * time.Second
-
 const getCheck = "GET http://check.example/ HTTP/1.1\r\nHost: check.example" + crlf2
 
 // TestExchangeEnds: every request has one decision, and every exchange one end, that tells
@@ -253,7 +249,7 @@ func TestExchangeStill(t *testing.T) {
 				io.WriteString(c, tt.origin)
 				io.Copy(io.Discard, in)
 			})
-			s.p.http.idle = idleHere
+			s.p.http.idle = aWhile
 			got := s.explicit().ask(tt.in)
 			if !strings.HasPrefix(got, tt.want) || tt.want == "" && got != "" {
 				t.Errorf("%q", got)
@@ -276,7 +272,7 @@ func TestExchangeUnread(t *testing.T) {
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 1000000000000"+crlf2)
 		io.Copy(struct{ io.Writer }{c}, endless{})
 	})
-	s.p.http.idle = idleHere
+	s.p.http.idle = aWhile
 	v := s.explicit()
 	say(t, v, getCheck)
 	<-v.done
@@ -289,7 +285,7 @@ func TestExchangeUnread(t *testing.T) {
 // of the request has long been read.
 func TestExchangeLong(t *testing.T) {
 	t.Parallel()
-	const steps, step = 8, idleHere / 6
+	const steps, step = 8, aWhile / 6
 	done := make(chan struct{})
 	defer close(done)
 	s := newStore(t, func(c net.Conn) {
@@ -313,7 +309,7 @@ func TestExchangeLong(t *testing.T) {
 		}
 		io.WriteString(c, "0"+crlf2)
 	})
-	s.p.http.idle = idleHere
+	s.p.http.idle = aWhile
 	v := s.explicit()
 	say(t, v, "POST http://check.example/ HTTP/1.1\r\nHost: check.example\r\nContent-Length: 5"+crlf2+"hello")
 	hear(t, v, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked"+crlf2+strings.Repeat("1\r\nx\r\n", steps)+"0"+crlf2)

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"net/netip"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // What the box asks itself is no client's attempt.
@@ -41,13 +41,17 @@ func TestProbeNobodyThere(t *testing.T) {
 	}
 	defer p.closeListeners()
 	explicit, intercepted := p.Addrs()
+	ctx, cancel := context.WithTimeout(t.Context(), aWhile)
+	defer cancel()
+	var asked sync.WaitGroup
 	for _, addr := range append(explicit, intercepted...) {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		if err := p.Probe(ctx, addr); err == nil || !strings.HasPrefix(err.Error(), "nobody accepts connections") {
-			t.Errorf("%v: %v", addr, err)
-		}
-		cancel()
+		asked.Go(func() {
+			if err := p.Probe(ctx, addr); err == nil || !strings.HasPrefix(err.Error(), "nobody accepts connections") {
+				t.Errorf("%v: %v", addr, err)
+			}
+		})
 	}
+	asked.Wait()
 	p.closeListeners()
 	if err := p.Probe(t.Context(), explicit[0]); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("closed: %v", err)

@@ -72,6 +72,10 @@ var (
 	stranger = netip.MustParseAddr("192.0.2.1") // in no class
 )
 
+// aWhile is a time limit in tests that wait until it is over. On a busy machine it must not
+// be over before the test has done what is to happen first.
+const aWhile = 3 * time.Second
+
 // newStore has the origins served by the function, one connection at a time for each call.
 func newStore(t *testing.T, origin func(net.Conn)) *store {
 	t.Helper()

@@ -341,8 +341,9 @@ func TestTunnelIdleBlocked(t *testing.T) {
 }
 
 func TestTunnelDrain(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "", time.Hour)
-	r.tunnel.quiet.drain = 10 * time.Millisecond
+	r.tunnel.quiet.drain = aWhile
 	r.start(t)
 	r.server.CloseWrite()
 	hearAll(t, r.client, "", nil)
