@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -70,6 +71,8 @@ func idleTunnels(t testing.TB, n int) (rss, inUse float64) {
 	}()
 
 	rss, inUse = memory(t)
+	beginSmallStacks()
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a collection while tunnels are at work would undo that
 	for range n {
 		clientFD, client := dial()
 		serverFD, server := dial()
@@ -96,6 +99,19 @@ func idleTunnels(t testing.TB, n int) (rss, inUse float64) {
 	}
 	r, i := memory(t)
 	return r - rss, i - inUse
+}
+
+// beginSmallStacks has Go begin the stacks of goroutines at the least size. It takes that of
+// those that it found on average at the last collection, which here is chance.
+func beginSmallStacks() {
+	var parked sync.WaitGroup
+	stop := make(chan struct{})
+	for range 1000 {
+		parked.Go(func() { <-stop })
+	}
+	runtime.GC()
+	close(stop)
+	parked.Wait()
 }
 
 // memory is what the process has, and what Go's heap and stacks have, in bytes.
