@@ -10,6 +10,8 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"os"
+	"syscall"
 	"time"
 
 	"github.com/beevik/ntp"
@@ -31,6 +33,7 @@ type asker struct {
 
 // Errors of what came back. Each is as if nothing had.
 var (
+	errSilent  = fmt.Errorf("no answer within %v", exchangeTimeout)
 	errStepped = errors.New("the system's clock was stepped meanwhile")
 	errNotSync = errors.New("the server is not synchronised itself")
 	errLoop    = errors.New("the server has its time from this box")
@@ -76,18 +79,29 @@ func (a *asker) ask(ctx context.Context, to netip.AddrPort) (clock.Sample, error
 			return conn, nil
 		},
 	})
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return clock.Sample{}, fmt.Errorf("asking %v: %w", to, context.Cause(ctx))
-	case err != nil:
-		return clock.Sample{}, fmt.Errorf("asking %v: %w", to, err)
+	var s clock.Sample
+	if err == nil {
+		s, err = x.sample(reply, refID(local))
 	}
-	s, err := x.sample(reply, refID(local))
 	if err != nil {
-		return clock.Sample{}, fmt.Errorf("asking %v: %w", to, err)
+		return clock.Sample{}, fmt.Errorf("asking %v: %w", to, plain(ctx, err))
 	}
 	s.Server = to.Addr()
 	return s, nil
+}
+
+// plain is err without what net says of the connection, which would be said twice.
+func plain(ctx context.Context, err error) error {
+	errno, isErrno := errors.AsType[syscall.Errno](err)
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return context.Cause(ctx)
+	case ctx.Err() != nil, errors.Is(err, os.ErrDeadlineExceeded):
+		return errSilent
+	case isErrno:
+		return errno
+	}
+	return err
 }
 
 // An exchange sees the bytes of one, and when they went. It is a beevik/ntp extension.

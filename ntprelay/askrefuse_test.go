@@ -97,3 +97,46 @@ func TestAskBadDatagrams(t *testing.T) {
 		}
 	}
 }
+
+// Whatever comes back, asking neither panics nor takes what makes no sense.
+func FuzzAsk(f *testing.F) {
+	answer := make(chan []byte, 1)
+	to := remote(f, "udp4", func(request []byte) [][]byte {
+		datagram := <-answer
+		if len(datagram) >= headerSize { // else a server would have to guess it
+			copy(datagram[24:], request[transmitAt:headerSize])
+		}
+		return [][]byte{datagram}
+	})
+	now := good(make([]byte, headerSize), 0)
+	f.Add(now.bytes())
+	for _, edit := range []func(h *header){
+		func(h *header) { h.precision, h.poll = -128, -128 },
+		func(h *header) { h.precision, h.poll = -127, 127 },
+		func(h *header) { h.stratum, h.refID, h.poll = 0, 0x52415445, -128 },
+		func(h *header) { h.rootDelay, h.rootDispersion = 1<<32-1, 1<<32-1 },
+		func(h *header) { h.receive, h.transmit = 1, 1<<64-1 },
+	} {
+		h := now
+		edit(&h)
+		f.Add(h.bytes())
+	}
+	f.Fuzz(func(t *testing.T, datagram []byte) {
+		if len(datagram) > 1400 {
+			return
+		}
+		a := machine()
+		begin := a.raw()
+		answer <- bytes.Clone(datagram)
+		s, err := a.ask(t.Context(), to)
+		if err != nil {
+			return
+		}
+		took := a.raw() - begin
+		if s.Delay < 0 || s.Delay > took || s.Raw < begin || s.Raw > begin+took || s.Stratum < 1 || s.Stratum > 15 ||
+			s.RootDelay < 0 || s.RootDispersion < 0 || s.Precision < 0 || s.Precision > time.Second ||
+			s.Leap > 2 || s.Time.Year() < 1970 || s.Time.Year() > 2107 {
+			t.Errorf("took %+v of % x", s, datagram)
+		}
+	})
+}

@@ -203,7 +203,7 @@ func (w *world) ask(ctx context.Context, to netip.AddrPort) (clock.Sample, error
 		return clock.Sample{}, err
 	}
 	if lost {
-		return clock.Sample{}, context.DeadlineExceeded
+		return clock.Sample{}, errSilent
 	}
 	at := w.truth().Add(s.wrong)
 	if err := sleep(ctx, back); err != nil {
