@@ -107,6 +107,8 @@ func (p *poller) resolved(n *name, addrs []netip.Addr, now time.Time) {
 	var ill []*peer
 	for _, s := range p.of(n) {
 		switch {
+		case s.addr.Is4() != addrs[0].Is4():
+			p.drop(s)
 		case p.ill(s):
 			ill = append(ill, s)
 		case s.answered || slices.Contains(addrs, s.addr):
@@ -158,6 +160,9 @@ func (p *poller) usable(n *name, addrs []netip.Addr) ([]netip.Addr, error) {
 		}
 	}
 	best, other := v4, v6
+	if slices.ContainsFunc(p.of(n), func(s *peer) bool { return s.addr.Is6() && s.lost == 0 && !p.ill(s) }) {
+		best, other = v6, v4
+	}
 	if len(best) == 0 || len(other) > 0 && !p.reachable(best) && p.reachable(other) {
 		best = other
 	}

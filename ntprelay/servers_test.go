@@ -260,6 +260,30 @@ func TestOtherFamily(t *testing.T) {
 	})
 }
 
+// The family that a name was saved with stays its family, and is the only one.
+func TestSavedFamily(t *testing.T) {
+	for _, dead := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, worldStart, Config{Servers: []string{"a.example", "b.example"},
+				Saved: []clock.SavedServer{{Name: "a.example", Addr: netip.MustParseAddr("2a00::1")}}})
+			w.relay.poller.routable = func(netip.Addr) bool { return true }
+			w.addresses("a.example", "2a00::1", "5.5.5.1")
+			w.addresses("b.example", "2a00::2", "5.5.5.2")
+			w.server("2a00::1").dead = dead
+			w.serve()
+			defer w.end()
+			w.pass(2*time.Hour, time.Minute)
+			want := "2a00::1 a.example\n5.5.5.2 b.example"
+			if dead {
+				want = "5.5.5.1 a.example\n5.5.5.2 b.example"
+			}
+			if got := w.peers(); got != want || w.level() != clock.Fine {
+				t.Errorf("%v, asked:\n%s", w.level(), got)
+			}
+		})
+	}
+}
+
 // Another policy has other servers asked, and those that it does not name no more.
 func TestPolicyChange(t *testing.T) {
 	const one = `version: 1

@@ -19,7 +19,8 @@ type Set struct {
 
 	clients clients
 	index   *index
-	ntp     *Rule // for udp/123, of whatever service; nil: none
+	ntp     *Rule   // for udp/123, of whatever service; nil: none
+	times   []*Rule // of [Set.TimeServers], with those that end
 }
 
 // A Pack is one provider's document that is in force.
@@ -88,6 +89,7 @@ func (s *Set) seal() {
 		}
 	}
 	s.index = newIndex(hosts, timed)
+	s.times = s.timeServers()
 	s.clients = newClients(s.classes)
 }
 

@@ -10,20 +10,26 @@ import "time"
 func (s *Set) TimeServers(now time.Time) []*Rule {
 	var rules []*Rule
 	at := make(map[string]int) // in rules
-	for _, r := range s.rules {
-		if r.Service == nil || !r.Has(UDP, ntpPort) || r.Host == "" || r.Service.ended(now) {
-			continue
-		}
-		if parseHost(r.Host).kind != exact || s.index.find(&Request{Plane: DNS, Name: r.Host}, 0).deny != nil {
-			continue
-		}
+	for _, r := range s.times {
 		i, known := at[r.Host]
 		switch {
+		case r.Service.ended(now):
 		case !known:
 			at[r.Host] = len(rules)
 			rules = append(rules, r)
 		case r.Private && !rules[i].Private:
 			rules[i] = r
+		}
+	}
+	return rules
+}
+
+// timeServers returns the rules for a time server's name that no other takes away.
+func (s *Set) timeServers() (rules []*Rule) {
+	for _, r := range s.rules {
+		if r.Service != nil && r.Host != "" && r.Has(UDP, ntpPort) && parseHost(r.Host).kind == exact &&
+			s.index.find(&Request{Plane: DNS, Name: r.Host}, 0).deny == nil {
+			rules = append(rules, r)
 		}
 	}
 	return rules
