@@ -21,6 +21,7 @@ type Status struct {
 	Folders Folders       `json:"folders"`
 	DNS     DNSCounts     `json:"dns"`
 	Proxy   ProxyCounts   `json:"proxy"`
+	Time    TimeStatus    `json:"time"`
 	Journal JournalCounts `json:"journal"`
 }
 

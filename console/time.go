@@ -16,18 +16,19 @@ type TimeStatus struct {
 	Clients []TimeClient `json:"clients"` // whose own clock is known, the worst first
 
 	Requests uint64 `json:"requests"` // since the start
-	Answers  uint64 `json:"answers"`
-	Denied   uint64 `json:"denied"` // of clients that have no time, or ask too often
+	Answered uint64 `json:"answered"` // with the time
+	NoTime   uint64 `json:"no_time"`  // answered that there is none
+	Denied   uint64 `json:"denied"`   // by the policy, without an answer
+	Dropped  uint64 `json:"dropped"`  // without an answer: too often, or no request for the time
 }
 
 // TimeServer is a server that the box asks.
 type TimeServer struct {
 	Name     string     `json:"name"`
-	Addr     netip.Addr `json:"addr"`
+	Addr     netip.Addr `json:"addr,omitzero"`
 	State    string     `json:"state"`             // in a word
 	OffsetMs float64    `json:"offset_ms"`         // its time against the box's
 	ErrorMs  float64    `json:"error_ms,omitzero"` // how far that may be off
-	Asked    time.Time  `json:"asked_at,omitzero"` // when it last answered
 	Detail   string     `json:"detail,omitempty"`  // why it is not believed
 }
 

@@ -170,7 +170,6 @@ func (p *poller) words() decision.Health {
 			h.State = decision.Warn
 		}
 	case count[Asked] == len(all):
-		h.State = decision.Warn
 		h.Text = fmt.Sprintf("asking %s", servers(len(all)))
 	case count[Unknown] == len(all):
 		h.State = decision.Bad

@@ -102,7 +102,7 @@ func (f *found) consider(rules []*Rule, r *Request, class uint64, wild bool) {
 
 func (rule *Rule) score(r *Request, class uint64) score {
 	switch {
-	case rule.Service.classes&class == 0:
+	case rule.classes&class == 0:
 		return notClass
 	case r.Plane != DNS && !rule.Has(r.Proto, r.Port):
 		return notPort

@@ -57,7 +57,7 @@ func newIndex(rules []*Rule, timed uint64) *index {
 	}
 	for _, r := range x.rules {
 		if r.Service != nil {
-			x.markAbove(r.Host, ending{r.Service.classes, r.Service.Until})
+			x.markAbove(r.Host, ending{r.classes, r.Service.Until})
 		}
 	}
 	if timed != 0 {

@@ -69,6 +69,8 @@ type Rule struct {
 	Private     bool // the name may lead to a special-purpose address
 	SNIOptional bool // a ClientHello without SNI is accepted
 	Pos         Pos
+
+	classes uint64 // the bits of the classes that it is for
 }
 
 // A Port is a port of a protocol, written tcp/443.

@@ -58,8 +58,9 @@ func (s *Set) Class(client netip.Addr, iface string) *Class {
 	return s.clients.class(client, iface)
 }
 
-// seal makes a set of its parts fit to decide. It gives the classes their bits
-// and the services those of the classes that use them.
+// seal makes a set of its parts fit to decide. It gives the classes their bits, and the
+// rules those of the classes that use them: what is a time server and nothing else is for
+// every class with `time: true`, too.
 func (s *Set) seal() {
 	var timed uint64
 	for i, c := range s.classes {
@@ -76,8 +77,15 @@ func (s *Set) seal() {
 		if r.Host != "" {
 			hosts = append(hosts, r)
 		}
-		if r.Service == nil || !r.Has(UDP, ntpPort) {
+		if r.Service == nil {
 			continue
+		}
+		r.classes = r.Service.classes
+		if !r.Has(UDP, ntpPort) {
+			continue
+		}
+		if !r.web() {
+			r.classes |= timed
 		}
 		if s.ntp == nil {
 			s.ntp = r

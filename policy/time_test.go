@@ -58,10 +58,13 @@ func TestSteer(t *testing.T) {
 		{sunmi, "ntp.obspm.fr", day, "allow documented sunmi ntp.obspm.fr", true}, // until it has ended
 		{pos, "ntp.page.example", day, "allow local-service pos ntp.page.example", false},
 
-		// What has `time: true` may have what is built into its devices, and no more.
+		// What has `time: true` may have every time server, and those that are built into its
+		// devices.
 		{pos, "time.android.com", day, "allow local-service pos", true},
 		{pos, "time.windows.com", day, "allow local-service pos", true},
-		{pos, "pool.ntp.org", day, "deny other-class pos pool.ntp.org", false},
+		{pos, "pool.ntp.org", day, "allow documented pos pool.ntp.org", true},
+		{pos, "a.pool.example", day, "allow local-service pos *.pool.example", true},
+		{pos, "ntp.obspm.fr", day, "allow documented pos ntp.obspm.fr", true},
 		{pos, "x.time.android.com", day, "deny not-documented pos", false},
 		{sunmi, "time.android.com", day, "deny not-documented sunmi", false},
 		{shop, "time.windows.com", day, "allow local-service shop time.windows.com", false},

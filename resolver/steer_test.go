@@ -67,7 +67,7 @@ func TestSteer(t *testing.T) {
 
 		{"without time: true", till, "10.0.0.1", 0, "time.android.com", dns.TypeA, "NXDOMAIN SOA@time.android.com. opt ede15", policy.NotDocumented, ""},
 		{"above it", office, "10.0.9.1", 0, "android.com", dns.TypeA, "NOERROR SOA@android.com. opt ede15", policy.NotDocumented, ""},
-		{"of another class", office, "10.0.9.1", 0, pool, dns.TypeA, "NXDOMAIN SOA@pool.ntp.org. opt ede15", policy.OtherClass, ""},
+		{"by time: true", office, "10.0.9.1", 0, pool, dns.TypeA, "NOERROR pool.ntp.org./30/A/10.0.9.1 opt ede4", policy.Documented, "steered: the box is the time server"},
 		{"denied", till, "10.0.0.1", 0, "uk.pool.ntp.org", dns.TypeA, "NXDOMAIN SOA@uk.pool.ntp.org. opt ede15", policy.DeniedByPolicy, ""},
 		{"observed, without time", lab, "10.0.8.1", 0, pool, dns.TypeA, "NOERROR pool.ntp.org./300/A/192.0.9.1 opt", policy.OtherClass, ""},
 		{"a web server too", till, "10.0.0.1", 0, "ntp.page.example", dns.TypeA, "NOERROR ntp.page.example./300/A/192.0.9.1 opt", policy.LocalService, ""},

@@ -31,7 +31,8 @@ func (u unprobed) Repeat(k decision.Key) bool {
 
 // alive asks every listener and the API, the DNS as a client would. So what it says
 // is true of the whole way of a query but the upstream, which the box can be without;
-// of the proxy, that it takes connections.
+// of the proxy, that it takes connections. NTP is not for the box itself: of that, as of
+// all else, it says that the status comes.
 func (a *appliance) alive(ctx context.Context) error {
 	local, err := net.InterfaceAddrs()
 	if err != nil {
@@ -42,6 +43,9 @@ func (a *appliance) alive(ctx context.Context) error {
 			addr, ok := reachable(addr, local)
 			if !ok {
 				continue // the machine has no such address any more: no fault of the listener
+			}
+			if l.name == "ntp" {
+				continue
 			}
 			if l.name != "dns" {
 				if err := a.call(ctx, addr); err != nil {

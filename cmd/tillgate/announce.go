@@ -42,7 +42,7 @@ type listeners struct {
 
 func (a *appliance) listeners() []listeners {
 	explicit, intercepted := a.proxy.Addrs()
-	return []listeners{{"dns", a.resolver.Addrs()}, {"proxy", explicit}, {"intercept", intercepted}}
+	return []listeners{{"dns", a.resolver.Addrs()}, {"proxy", explicit}, {"intercept", intercepted}, {"ntp", a.relay.Addrs()}}
 }
 
 func joinAddrs(addrs []netip.AddrPort) string {
@@ -74,7 +74,7 @@ func (a *appliance) farewell(cause error) {
 	} else {
 		r.Detail = "tillgate stops: " + joinLines(cause.Error())
 	}
-	r.Detail += ", up for " + a.clock.Now().Sub(a.started).Round(time.Second).String()
+	r.Detail += ", up for " + time.Since(a.started).Round(time.Second).String()
 	a.log.Info("tillgate stops", "cause", cause)
 	a.journal.Record(r)
 }

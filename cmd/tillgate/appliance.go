@@ -16,6 +16,7 @@ import (
 	"tillgate/console"
 	"tillgate/decision"
 	"tillgate/internal/clock"
+	"tillgate/ntprelay"
 	"tillgate/proxy"
 	"tillgate/resolver"
 )
@@ -24,7 +25,7 @@ import (
 type appliance struct {
 	where   places
 	build   build
-	started time.Time
+	started time.Time // as all moments that are kept: by [time.Now], see tellMoment
 	log     *slog.Logger
 	lock    *os.File
 
@@ -33,6 +34,7 @@ type appliance struct {
 	journal  *decision.Journal
 	resolver *resolver.Resolver
 	proxy    *proxy.Proxy
+	relay    *ntprelay.Relay
 	console  *console.Console
 	systemd  systemd
 	probe    string // the name that the watchdog asks for
@@ -43,13 +45,15 @@ type appliance struct {
 	settingsHash [sha256.Size]byte // of tillgate.yaml as it is in force
 
 	lastChange atomic.Pointer[policyChange]
+	synced     chan struct{} // holds one when the clock has become fine, and is to be saved
 }
 
 // openAppliance makes the parts. It starts nothing. The error is a
 // [configurationError] when the files are wrong.
-func openAppliance(where places, s settings, log *slog.Logger, getenv func(string) string) (_ *appliance, err error) {
+func openAppliance(where places, s settings, p process, log *slog.Logger) (_ *appliance, err error) {
 	a := &appliance{where: where, build: readBuild(), pid: os.Getpid(), log: log, settingsHash: s.hash,
-		probe: newProbe(), systemd: newSystemd(log, getenv), follow: followCommand(where.socket, getenv)}
+		probe: newProbe(), systemd: newSystemd(log, p.getenv), follow: followCommand(where.socket, p.getenv),
+		synced: make(chan struct{}, 1)}
 	if a.lock, err = lockState(where.state); err != nil {
 		return nil, failed(err)
 	}
@@ -58,8 +62,15 @@ func openAppliance(where places, s settings, log *slog.Logger, getenv func(strin
 			a.close()
 		}
 	}()
-	a.clock = clock.System(nil, a.build.Time)
-	a.started = a.clock.Now()
+	saved := readClock(where.state, log)
+	a.clock = clock.New(clock.Config{
+		Machine:  p.lab.machine,
+		Built:    a.build.Time,
+		Saved:    saved,
+		Quorum:   s.Time.Quorum,
+		MaxError: s.Time.MaxError,
+	})
+	a.started = time.Now()
 	if a.policy, err = openPolicy(where, a.clock.Now); err != nil {
 		return nil, configurationError{where.config, err, fixFiles}
 	}
@@ -79,19 +90,21 @@ func openAppliance(where places, s settings, log *slog.Logger, getenv func(strin
 		return nil, failed(fmt.Errorf("opening the journal: %w; make its folder readable and writable for this user", err))
 	}
 	a.resolver, err = resolver.New(resolver.Config{
-		Listen:    s.Listen.DNS,
-		URL:       s.Upstream.URL,
-		Addresses: s.Upstream.Addresses,
-		Timeout:   s.Upstream.Timeout,
-		Rate:      s.DNS.Rate,
-		Burst:     s.DNS.Burst,
-		Entries:   s.Cache.Entries,
-		Stale:     s.Cache.Stale,
-		Warm:      s.Cache.Warm,
-		CacheFile: filepath.Join(where.state, "cache"),
+		Listen:      s.Listen.DNS,
+		URL:         s.Upstream.URL,
+		Addresses:   s.Upstream.Addresses,
+		Timeout:     s.Upstream.Timeout,
+		Rate:        s.DNS.Rate,
+		Burst:       s.DNS.Burst,
+		Entries:     s.Cache.Entries,
+		Stale:       s.Cache.Stale,
+		Warm:        s.Cache.Warm,
+		TimeServers: s.Time.Servers,
+		CacheFile:   filepath.Join(where.state, "cache"),
 	}, resolver.Deps{
 		Policy:  a.policy.set,
 		Clock:   a.clock,
+		Steer:   func() bool { return len(s.Listen.NTP) > 0 },
 		Records: unprobed{a.journal, a.probe},
 		Log:     log,
 	})
@@ -115,14 +128,33 @@ func openAppliance(where places, s settings, log *slog.Logger, getenv func(strin
 		Records: a.journal,
 		Log:     log,
 	})
-	a.console = console.New(console.Config{
-		Socket:  where.socket,
-		Status:  a.status,
+	a.relay, err = ntprelay.New(ntprelay.Config{
+		Listen:  s.Listen.NTP,
+		Servers: s.Time.Servers,
+		Saved:   saved.Servers,
+		Rate:    s.Time.Rate,
+		Burst:   s.Time.Burst,
+		Port:    p.lab.timePort,
+	}, ntprelay.Deps{
 		Policy:  a.policy.set,
-		Now:     a.clock.Trusted,
-		Journal: a.journal,
-		Observe: a.policy.observe,
+		Clock:   a.clock,
+		Lookup:  a.resolver.Lookup,
+		Records: a.journal,
 		Log:     log,
+	})
+	if err != nil {
+		return nil, configurationError{where.config, err, fixFiles}
+	}
+	a.clock.OnChange(a.clockChanged)
+	a.console = console.New(console.Config{
+		Socket:    where.socket,
+		Status:    a.status,
+		Policy:    a.policy.set,
+		Now:       a.clock.Trusted,
+		Journal:   a.journal,
+		Observe:   a.policy.observe,
+		ResetTime: a.resetTime,
+		Log:       log,
 	})
 	a.policy.onChange(a.policyChanged)
 	return a, nil
@@ -140,6 +172,9 @@ func (a *appliance) listen(ctx context.Context) error {
 		}
 		return explainBind(key, err, "/proc")
 	}
+	if err := a.relay.Listen(ctx); err != nil {
+		return explainBind("listen.ntp", err, "/proc")
+	}
 	return listenSocket(ctx, a.console, a.where.socket)
 }
 
@@ -154,6 +189,8 @@ func (a *appliance) serve(ctx context.Context, stop context.CancelCauseFunc, sig
 	front, ctx := errgroup.WithContext(ctx)
 	front.Go(func() error { return a.resolver.Serve(ctx) })
 	front.Go(func() error { return a.proxy.Serve(ctx) })
+	front.Go(func() error { return a.relay.Serve(ctx) })
+	front.Go(func() error { a.keepClock(ctx); return nil })
 	front.Go(func() error { return a.policy.serve(ctx) })
 	front.Go(func() error { a.obey(ctx, signals, stop); return nil })
 	front.Go(func() error { a.watchHealth(ctx); return nil })

@@ -14,6 +14,7 @@ import (
 
 	"tillgate/console"
 	"tillgate/decision"
+	"tillgate/internal/clock"
 )
 
 // newAppliance is a box that listens, with the embedded policy.
@@ -28,7 +29,10 @@ func newAppliance(t *testing.T) *appliance {
 	s.Listen.DNS = []string{freeAddr(t), freeAddr(t)}
 	s.Listen.Proxy, s.Listen.Intercept, s.direct = []string{"127.0.0.1:0"}, []string{"127.0.0.1:0", "[::1]:0"}, true
 	where := places{state: filepath.Join(dir, "state"), socket: filepath.Join(dir, "run", socketName)}
-	a, err := openAppliance(where, s, slog.New(slog.DiscardHandler), func(string) string { return "" })
+	s.Listen.NTP, s.Time.Servers = []string{"127.0.0.1:0"}, []string{"127.0.0.1"}
+	p := process{getenv: func(string) string { return "" }}
+	p.lab.timePort = serveTime(t)
+	a, err := openAppliance(where, s, p, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +43,7 @@ func newAppliance(t *testing.T) *appliance {
 	return a
 }
 
-// events are those in a box's journal, after its end.
+// events are those in a box's journal, after its end, but for what it says of the time.
 func events(t *testing.T, a *appliance) []decision.Event {
 	t.Helper()
 	var list []decision.Event
@@ -47,25 +51,30 @@ func events(t *testing.T, a *appliance) []decision.Event {
 		if err != nil {
 			t.Fatal(err)
 		}
-		list = append(list, r.Event)
+		if r.Event != decision.EventTime {
+			list = append(list, r.Event)
+		}
 	}
 	return list
 }
 
 // The box is alive by its own judgement, and its end leaves nothing behind.
 func TestServe(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	a := newAppliance(t)
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	ctx, stop := context.WithCancelCause(t.Context())
 	signals := make(chan os.Signal, 1)
 	served := make(chan error, 1)
 	go func() { served <- a.serve(ctx, stop, signals) }()
 
+	if err := a.clock.Wait(t.Context(), clock.Fine); err != nil {
+		t.Error(err)
+	}
 	if err := a.alive(t.Context()); err != nil {
 		t.Errorf("the box does not answer itself: %v", err)
 	}
 	s, err := console.NewClient(a.where.socket).Status(t.Context())
-	if err != nil || len(s.Listen) != 5 || s.DNS.Queries != 4 || s.Proxy.Connections != 0 { // by UDP and TCP at each
+	if err != nil || len(s.Listen) != 6 || s.DNS.Queries != 4 || s.Proxy.Connections != 0 { // by UDP and TCP at each
 		t.Errorf("%v, %+v", err, s)
 	}
 	signals <- syscall.SIGTERM
@@ -82,8 +91,8 @@ func TestServe(t *testing.T) {
 
 // When a part fails all others end, and the journal has the end.
 func TestServePartFails(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	a := newAppliance(t)
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	broken := errors.New("broken")
 	a.policy.serve = func(context.Context) error { return broken }
 	ctx, stop := context.WithCancelCause(t.Context())

@@ -11,7 +11,6 @@ import (
 
 	"tillgate/console"
 	"tillgate/decision"
-	"tillgate/internal/clock"
 	"tillgate/policy"
 )
 
@@ -32,6 +31,7 @@ func (a *appliance) parts() []decision.Health {
 		a.policyHealth(),
 		a.journalHealth(),
 		timeHealth(a.clock),
+		a.relay.Health(),
 	}
 }
 
@@ -68,14 +68,12 @@ func (a *appliance) proxyHealth() decision.Health {
 func (a *appliance) policyHealth() decision.Health {
 	set := a.policy.set()
 	h := decision.Health{Part: "policy", Text: set.ID() + ", " + a.policy.origin(a.where.config) + ", mode " + set.Mode().String()}
-	if since, err := a.policy.err(); err != nil {
-		h.State, h.Since = decision.Warn, since
+	if _, err := a.policy.err(); err != nil {
+		h.State = decision.Warn
 		h.Text = set.ID() + " stays in force; " + joinLines(err.Error())
 	}
 	for _, o := range a.policy.observations() {
-		if h.State == decision.OK {
-			h.State, h.Since = decision.Warn, o.Since
-		}
+		h.State = decision.Warn
 		h.Text += fmt.Sprintf("; observing %s until %s: %s", o.Class, endMoment(o.Until, a.clock.Now(), "15:04"), o.Reason)
 	}
 	return h
@@ -107,16 +105,6 @@ func (a *appliance) settingsHealth() []decision.Health {
 		Text: settingsFile + " has changed since the start: restart to apply it"}}
 }
 
-func timeHealth(c *clock.Clock) decision.Health {
-	h := decision.Health{Part: "time", Text: "by the system's clock"}
-	if c.Level() == clock.None {
-		h.State = decision.Bad
-		h.Text = fmt.Sprintf("the system's clock says %s, but %s has passed; by such a clock no certificate is valid, so documented names fail: set it",
-			c.Now().UTC().Format(time.DateTime), c.Floor().UTC().Format(time.DateTime))
-	}
-	return h
-}
-
 // A healthLog remembers what was last seen and told of each part.
 type healthLog struct {
 	mu    sync.Mutex
@@ -133,8 +121,8 @@ type partLog struct {
 // A healthChange is to be told.
 type healthChange struct{ part, text string }
 
-// note sets when each part came into its state, where the part itself does not
-// say, and returns the changes that are to be told.
+// note sets when each part came into its state, as far as it was asked, and returns the
+// changes that are to be told.
 func (l *healthLog) note(parts []decision.Health, now time.Time) (changes []healthChange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -151,9 +139,7 @@ func (l *healthLog) note(parts []decision.Health, now time.Time) (changes []heal
 		if p.state != h.State {
 			p.state, p.since = h.State, now
 		}
-		if h.Since.IsZero() {
-			h.Since = p.since
-		}
+		h.Since = p.since // a part's own would be by the clock as it was then
 		if p.told == h.State || h.State < p.told && now.Sub(p.since) < steady {
 			continue
 		}
@@ -171,8 +157,8 @@ func (l *healthLog) note(parts []decision.Health, now time.Time) (changes []heal
 // not so themselves.
 func (a *appliance) checkHealth() []decision.Health {
 	parts := a.parts()
-	for _, change := range a.health.note(parts, a.clock.Now()) {
-		if change.part == "journal" || change.part == "policy" {
+	for _, change := range a.health.note(parts, time.Now()) {
+		if change.part == "journal" || change.part == "policy" || change.part == "time" {
 			continue
 		}
 		a.log.Warn("health", "part", change.part, "now", change.text)
@@ -198,26 +184,23 @@ func (a *appliance) watchHealth(ctx context.Context) {
 	}
 }
 
-// byPresentClock is what the clock would have said at a time if it had been as it
-// is now: a board without a battery starts in 1970, and is set later.
-func (a *appliance) byPresentClock(t time.Time) time.Time {
-	now := a.clock.Now()
-	return now.Add(-now.Sub(t)).UTC()
-}
+// tellMoment is what the clock says now of a moment that was kept: a board without a
+// battery starts in 1970, and learns the time later.
+func (a *appliance) tellMoment(t time.Time) time.Time { return a.clock.At(t).UTC() }
 
 // status is the box as the API tells of it.
 func (a *appliance) status() console.Status {
 	parts, worst := console.Parts(append(a.checkHealth(), a.settingsHealth()...))
 	for i := range parts {
-		parts[i].Since = a.byPresentClock(parts[i].Since)
+		parts[i].Since = a.tellMoment(parts[i].Since)
 	}
 	set := a.policy.set()
 	s := console.Status{
 		Version: a.build.Version,
 		Boot:    a.journal.Boot(),
 		PID:     a.pid,
-		Started: a.byPresentClock(a.started),
-		Uptime:  a.clock.Now().Sub(a.started).Seconds(),
+		Started: a.tellMoment(a.started),
+		Uptime:  time.Since(a.started).Seconds(),
 		State:   worst.String(),
 		Parts:   parts,
 		Policy: console.PolicyStatus{
@@ -225,19 +208,20 @@ func (a *appliance) status() console.Status {
 			Hash:   set.Hash(),
 			Source: a.policy.origin(a.where.config),
 			Mode:   set.Mode().String(),
-			Since:  a.byPresentClock(a.started),
+			Since:  a.tellMoment(a.started),
 		},
 		Listen:  []console.Listener{},
 		Folders: console.Folders{Config: a.where.config, State: a.where.state},
 		DNS:     dnsCounts(a.resolver.Stats()),
 		Proxy:   proxyCounts(a.proxy.Stats()),
+		Time:    a.timeStatus(),
 		Journal: journalCounts(a.journal.Stats()),
 	}
 	for _, p := range set.Packs() {
 		s.Policy.Packs = append(s.Policy.Packs, p.Name)
 	}
 	if last := a.lastChange.Load(); last != nil {
-		s.Policy.Since, s.Policy.Changes = a.byPresentClock(last.at), last.summary
+		s.Policy.Since, s.Policy.Changes = a.tellMoment(last.at), last.summary
 	}
 	if _, err := a.policy.err(); err != nil {
 		s.Policy.Error = err.Error()

@@ -84,7 +84,7 @@ func (a *appliance) policyChanged(c policy.Change) {
 		a.journal.Record(decision.Record{Plane: policy.Policy, Event: decision.EventChange, By: string(c.Cause),
 			Detail: c.New.ID() + " in force: " + joinLines(strings.Join(c.Summary, "\n"))})
 		if c.Old == nil || c.Old.Hash() != c.New.Hash() {
-			a.lastChange.Store(&policyChange{a.clock.Now(), c.Summary})
+			a.lastChange.Store(&policyChange{time.Now(), c.Summary})
 		}
 	}
 	if c.Old != c.New {

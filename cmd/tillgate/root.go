@@ -8,12 +8,20 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"tillgate/internal/clock"
 )
 
 // process is what the commands know of the process that they run in.
 type process struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
+
+	// lab is zero but in tests.
+	lab struct {
+		machine  clock.Machine
+		timePort uint16 // of the time servers
+	}
 }
 
 // The exit statuses.
@@ -84,6 +92,7 @@ provider documents, and nothing else, and records every decision with its reason
 		newPolicy(p),
 		newObserve(p),
 		newStatus(p),
+		newTime(p),
 		newVersion(p),
 	)
 	return root

@@ -30,15 +30,15 @@ func newRun(p process) *cobra.Command {
 With --loopback all listeners are on 127.0.0.1, at ports that need no rights,
 whatever tillgate.yaml says of them, and the embedded policy is in force unless
 --config names another. Its state is the user's own. DNS is at port 5300, the proxy
-at 3128; what is redirected to 3129, or connects there, is meant for port 443, or 80
-if it speaks HTTP.`,
+at 3128, NTP at 1230; what is redirected to 3129, or connects there, is meant for
+port 443, or 80 if it speaks HTTP.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			where, err := runPlaces(loopback, flags, p.getenv)
 			if err != nil {
 				return err
 			}
-			return runBox(cmd.Context(), where, loopback, newLogger(p), p.getenv)
+			return runBox(cmd.Context(), where, loopback, p)
 		},
 	}
 	cmd.Flags().BoolVar(&loopback, "loopback", false, "try it on this machine: 127.0.0.1 alone, without rights")
@@ -64,7 +64,8 @@ func newLogger(p process) *slog.Logger {
 
 // runBox opens all parts, binds all listeners, then serves until it is told to
 // stop.
-func runBox(ctx context.Context, where places, loopback bool, log *slog.Logger, getenv func(string) string) error {
+func runBox(ctx context.Context, where places, loopback bool, p process) error {
+	log := newLogger(p)
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
@@ -79,7 +80,7 @@ func runBox(ctx context.Context, where places, loopback bool, log *slog.Logger, 
 	if loopback {
 		s.Listen, s.direct = loopbackListen(), true
 	}
-	a, err := openAppliance(where, s, log, getenv)
+	a, err := openAppliance(where, s, p, log)
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			doh, silent := startDoH(t, ca), startSilent(t)
+			env.Setenv(labTimePort, strconv.Itoa(int(serveTime(t))))
 			s := &script{}
 			env.Values[scriptKey{}] = s
 			env.Defer(s.end)
@@ -64,7 +65,7 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			for folder, url := range map[string]string{"etc": doh, "silent": silent} {
-				text := fmt.Sprintf("listen: {dns: [LISTEN], proxy: [\"127.0.0.1:0\"], intercept: [\"127.0.0.1:0\"]}\nupstream: {url: %q, addresses: [127.0.0.1], timeout: %v}\n", url, maxUpstreamTimeout)
+				text := fmt.Sprintf("listen: {dns: [LISTEN], proxy: [\"127.0.0.1:0\"], intercept: [\"127.0.0.1:0\"], ntp: [\"127.0.0.1:0\"]}\nupstream: {url: %q, addresses: [127.0.0.1], timeout: %v}\n", url, maxUpstreamTimeout)
 				if err := writeMissing(filepath.Join(env.WorkDir, folder, settingsFile), text); err != nil {
 					return err
 				}
@@ -111,6 +112,9 @@ func chooseAddrs(t *testing.T, dir string) error {
 			return err
 		}
 		chosen := strings.ReplaceAll(string(text), "LISTEN", strconv.Quote(freeAddr(t)))
+		if !strings.Contains(chosen, "\ntime:") {
+			chosen += "time: {servers: [127.0.0.1]}\n" // see serveTime
+		}
 		if err := os.WriteFile(file, []byte(chosen), 0o644); err != nil {
 			return err
 		}
@@ -173,13 +177,27 @@ func command(ts *testscript.TestScript, args ...string) *exec.Cmd {
 	cmd := exec.Command(path, args...)
 	cmd.Dir = ts.MkAbs(".")
 	for _, v := range []string{"HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "CONFIGURATION_DIRECTORY", "STATE_DIRECTORY",
-		"RUNTIME_DIRECTORY", "NOTIFY_SOCKET", "SSL_CERT_FILE", "TZ", "WATCHDOG_USEC"} {
+		"RUNTIME_DIRECTORY", "NOTIFY_SOCKET", "SSL_CERT_FILE", "TZ", "WATCHDOG_USEC", labTimePort} {
 		cmd.Env = append(cmd.Env, v+"="+ts.Getenv(v))
 	}
 	return cmd
 }
 
 // start [ARG...]: tillgate run, until it says that it is ready. What it prints is in box.log.
+// awaitTime waits until the box, if it is where boxes are, knows the time.
+func awaitTime(ts *testscript.TestScript) {
+	c := console.NewClient(ts.MkAbs(filepath.Join("run", socketName)))
+	for end := time.Now().Add(patience); ; {
+		status, err := c.Status(context.Background())
+		if err != nil || status.Time.Level == "fine" {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("the box does not know the time: %+v", status.Time)
+		}
+	}
+}
+
 func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	s := of(ts)
 	if s.box != nil || neg {
@@ -211,6 +229,7 @@ func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	if err != nil {
 		ts.Fatalf("the box did not get ready: %v\n%s", err, ts.ReadFile("box.log"))
 	}
+	awaitTime(ts)
 }
 
 // heard waits until the box says something to systemd.

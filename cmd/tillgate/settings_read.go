@@ -107,8 +107,8 @@ func (s *settings) notServed() []string {
 	for _, k := range s.given {
 		section, name, _ := strings.Cut(k, ".")
 		switch {
-		case section == "listen" && (name == "ntp" || name == "console"):
-		case section == "time", section == "firewall":
+		case section == "listen" && name == "console":
+		case section == "firewall":
 			k = section
 		default:
 			continue

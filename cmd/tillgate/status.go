@@ -67,6 +67,8 @@ func writeStatus(p process, socket string, s console.Status, now time.Time) {
 		[2]string{"queries", fmt.Sprintf("%d: %d denied, %d from the cache (%d stale), %d waited for the upstream, %d failed, %d without an answer",
 			n.Queries, n.Denied, n.Hits+n.Stale, n.Stale, n.Misses, n.Failed, n.Dropped)},
 		[2]string{"proxy", proxyWords(s.Proxy)},
+		[2]string{"ntp", timeWords(s.Time)},
+		[2]string{"clocks", clocksWords(s.Time.Clients)},
 		[2]string{"records", recordsWords(s.Journal)},
 		[2]string{"policy", s.Policy.ID + " in force for " + roughly(now.Sub(s.Policy.Since)) + changesWords(s.Policy.Changes)},
 		[2]string{"folders", foldersWords(s.Folders)},
@@ -76,6 +78,41 @@ func writeStatus(p process, socket string, s console.Status, now time.Time) {
 func proxyWords(c console.ProxyCounts) string {
 	return fmt.Sprintf("%s now; %d let through, %d denied, %d failed; %s up and %s down in tunnels that have ended",
 		plural(c.Tunnels, "tunnel"), c.Allowed, c.Denied, c.Failed, size(c.Up), size(c.Down))
+}
+
+func timeWords(s console.TimeStatus) string {
+	return fmt.Sprintf("%s: %d answered, %d told that there is no time, %d denied, %d without an answer",
+		plural(s.Requests, "request"), s.Answered, s.NoTime, s.Denied, s.Dropped)
+}
+
+const (
+	// wrongClock is what a client's clock may be off by until it is worth a word: what
+	// a receipt shows.
+	wrongClock = time.Second
+	maxClocks  = 5 // that are told
+)
+
+// clocksWords tells whose clocks are wrong, the worst first; nothing if none is.
+func clocksWords(clients []console.TimeClient) string {
+	var said []string
+	wrong := 0
+	for _, c := range clients {
+		off := time.Duration(c.OffsetMs * float64(time.Millisecond))
+		if off.Abs() < wrongClock {
+			continue
+		}
+		if wrong++; wrong <= maxClocks {
+			way := "fast"
+			if off < 0 {
+				way = "slow"
+			}
+			said = append(said, fmt.Sprintf("%s (%s) is %s %s", c.Client, printable(c.Class), roughly(off.Abs()), way))
+		}
+	}
+	if more := wrong - len(said); more > 0 {
+		said = append(said, fmt.Sprintf("and %d more are wrong", more))
+	}
+	return strings.Join(said, "; ")
 }
 
 // recordsWords leaves out what is not known yet.

@@ -146,6 +146,10 @@ func TestStoreTunnelsEnd(t *testing.T) {
 	for _, host := range hosts {
 		serveTCP(t, store, host, func(c net.Conn) { io.Copy(c, c) })
 	}
+	// Rules end by trusted time.
+	store.ServeTime(t, hosts[0], 0)
+	server, _ := store.Internet.Addr(t, hosts[0])
+	store.Box.Write(t, settingsFile, fmt.Sprintf("dns: {rate: 0}\njournal: {repeat_window: 1s}\ntime: {servers: [%s]}\n", server))
 	box := store.Box.Start(t)
 	pos := store.Terminal(t, "pos")
 	learn(t, pos, hosts...)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -114,9 +113,9 @@ func pad(text string, width int) string {
 func printable(s string) string { return decision.Printable(s) }
 
 // plural is a number of things.
-func plural(n int, thing string) string {
+func plural[N int | uint64](n N, thing string) string {
 	if n == 1 {
 		return "1 " + thing
 	}
-	return strconv.Itoa(n) + " " + thing + "s"
+	return fmt.Sprint(n) + " " + thing + "s"
 }

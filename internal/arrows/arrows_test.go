@@ -33,7 +33,8 @@ var arrows = map[string]string{
 		github.com/beevik/ntp golang.org/x/sync golang.org/x/sys`,
 	"proxy":   `policy decision github.com/elazarl/goproxy internal/pktinfo golang.org/x/sync golang.org/x/sys`,
 	"console": `policy decision`,
-	"cmd/tillgate": `policy decision internal/clock internal/strictyaml resolver proxy console
+	"cmd/tillgate": `policy decision internal/clock internal/strictyaml resolver proxy ntprelay console
+		github.com/google/renameio/v2
 		github.com/spf13/cobra github.com/coreos/go-systemd/v22 github.com/miekg/dns
 		golang.org/x/crypto/x509roots/fallback golang.org/x/sync golang.org/x/sys golang.org/x/term`,
 	"internal/strictyaml":            `go.yaml.in/yaml/v4`,

@@ -25,7 +25,8 @@ type CA struct {
 	dir  string
 }
 
-func newCA(dir string) (*CA, error) {
+// NewCA makes a CA whose files are in a folder.
+func NewCA(dir string) (*CA, error) {
 	ca := &CA{File: filepath.Join(dir, "ca.pem"), Pool: x509.NewCertPool(), dir: dir}
 	template := &x509.Certificate{
 		Subject:               pkix.Name{CommonName: "storelab CA"},

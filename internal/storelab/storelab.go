@@ -78,7 +78,7 @@ func (s *Store) build(c Config) (err error) {
 	if err = os.Chmod(s.dir, 0o755); err != nil { // the box's user comes through
 		return err
 	}
-	if s.CA, err = newCA(s.dir); err != nil {
+	if s.CA, err = NewCA(s.dir); err != nil {
 		return err
 	}
 	if s.ground, err = s.host("switch"); err != nil {

@@ -77,9 +77,9 @@ const (
 	ntpUnix = 2_208_988_800
 )
 
-// LyingTime serves a time that is off by so much, behind a name that the store was made
-// with. To all else it looks like a good server.
-func (s *Store) LyingTime(t TB, name string, off time.Duration) {
+// ServeTime serves a time that is off by so much, behind a name that the store was made
+// with. Whatever it is off by, it looks like a good server.
+func (s *Store) ServeTime(t TB, name string, off time.Duration) {
 	t.Helper()
 	a4, a6 := s.Internet.Addr(t, name)
 	for _, a := range []netip.Addr{a4, a6} {
@@ -88,11 +88,11 @@ func (s *Store) LyingTime(t TB, name string, off time.Duration) {
 			t.Fatalf("listening as a time server: %v", err)
 		}
 		t.Cleanup(func() { c.Close() })
-		go lie(c, off)
+		go serveTime(c, off)
 	}
 }
 
-func lie(c net.PacketConn, off time.Duration) {
+func serveTime(c net.PacketConn, off time.Duration) {
 	packet := make([]byte, ntpSize)
 	for {
 		n, from, err := c.ReadFrom(packet)

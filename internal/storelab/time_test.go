@@ -11,7 +11,7 @@ func TestTime(t *testing.T) {
 	const good, liar = "ntp1.inrim.it", "ntp.obspm.fr"
 	s := New(t, Config{Names: []string{good, liar}})
 	s.Time(t, good)
-	s.LyingTime(t, liar, time.Hour)
+	s.ServeTime(t, liar, time.Hour)
 	good4, good6 := s.Internet.Addr(t, good)
 	liar4, liar6 := s.Internet.Addr(t, liar)
 	for addr, want := range map[string]string{
