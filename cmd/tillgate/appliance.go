@@ -138,7 +138,7 @@ func openAppliance(where places, s settings, p process, log *slog.Logger) (_ *ap
 	}, ntprelay.Deps{
 		Policy:  a.policy.set,
 		Clock:   a.clock,
-		Lookup:  a.resolver.Lookup,
+		Lookup:  a.lookUpServer,
 		Records: a.journal,
 		Log:     log,
 	})

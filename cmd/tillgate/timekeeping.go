@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"tillgate/decision"
 	"tillgate/internal/clock"
 	"tillgate/policy"
+	"tillgate/resolver"
 )
 
 const (
@@ -74,6 +76,16 @@ func (a *appliance) saveClock() {
 	}
 }
 
+// lookUpServer returns the addresses of a time server's name. None is no error: such a
+// name is not to be tried again soon.
+func (a *appliance) lookUpServer(ctx context.Context, name string) ([]netip.Addr, error) {
+	addrs, err := a.resolver.Lookup(ctx, name)
+	if errors.Is(err, resolver.ErrNoAddress) {
+		return nil, nil
+	}
+	return addrs, err
+}
+
 // clockChanged tells of a change, as the operator and the journal want to know it.
 func (a *appliance) clockChanged(c clock.Change) {
 	detail := c.Why
@@ -119,7 +131,7 @@ func (a *appliance) resetTime(_ context.Context, by string) (console.TimeReset, 
 		Plane:  policy.System,
 		Event:  decision.EventTime,
 		By:     by,
-		Detail: "what was known of the time is forgotten",
+		Detail: "what was known of the time is forgotten, as " + by + " asked",
 	})
 	a.clock.Reset() // the relay notices
 	return console.TimeReset{Level: a.clock.Level().String(), Now: a.clock.Now().UTC()}, nil
