@@ -63,7 +63,7 @@ func (c *Clock) Verify(host string, certs []*x509.Certificate, roots *x509.CertP
 			c.seen = v
 			e := &Estimate{Level: Coarse, Precision: precision, by: bySystem, raw: now, base: wall.Round(0).UTC(),
 				residual: unknownDrift, within: v}
-			c.publish(e, now, "by the system's clock, with which "+v.String()+", agrees")
+			c.publish(e, now, "by the system's clock, which agrees with "+v.String())
 			return v.proof(false), nil
 		}
 	}
@@ -119,7 +119,7 @@ func (c *Clock) verifyClaim(host string, certs []*x509.Certificate, roots *x509.
 	}
 	e := *c.claim
 	c.claim, c.refusal, c.seen = nil, "", v
-	c.publish(&e, now, "the time servers and "+v.String()+", agree")
+	c.publish(&e, now, "the time servers agree with "+v.String())
 	return v.proof(false), nil
 }
 

@@ -24,7 +24,7 @@ func (v validity) holds(now time.Duration, t time.Time) bool {
 }
 
 func (v validity) String() string {
-	return v.host + "'s certificate, which is valid from " + moment(v.notBefore) + " to " + moment(v.notAfter)
+	return v.host + "'s certificate (valid from " + moment(v.notBefore) + " to " + moment(v.notAfter) + ")"
 }
 
 // accept judges what a quorum says: it is believed unless it lies before the floor,

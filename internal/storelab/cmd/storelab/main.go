@@ -33,6 +33,9 @@ func main() {
 	}
 }
 
+// timeServers are those documented ones that answer: as many as must agree.
+var timeServers = []string{"pool.ntp.org", "ntp1.inrim.it", "ntp.obspm.fr"}
+
 // stand builds a store, tells w about it, and takes it down when ctx is done.
 func stand(ctx context.Context, w io.Writer, box, config string) error {
 	return run(func(t *visit) {
@@ -48,6 +51,9 @@ func stand(ctx context.Context, w io.Writer, box, config string) error {
 			if err := os.CopyFS(store.Box.Config, os.DirFS(config)); err != nil {
 				t.Fatalf("copying the configuration: %v", err)
 			}
+		}
+		for _, name := range timeServers {
+			store.ServeTime(t, name, 0)
 		}
 		store.Box.Log = w
 		p := store.Box.Start(t)
