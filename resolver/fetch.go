@@ -82,18 +82,22 @@ func (f *fetches) waiting() int {
 // when the upstream has answered. The client is no address for the box itself.
 func (r *Resolver) find(k key, client netip.Addr, now time.Time, then func(cached)) {
 	got := r.cache.get(k, now)
+	counted := client.IsValid() // what the box asks itself is no query
 	if got.state == missing {
-		r.stats.misses.Add(1)
+		if counted {
+			r.stats.misses.Add(1)
+		}
 		err := r.fetch(k, client, then)
 		if err == nil {
 			return
 		}
 		got = r.cache.without(k, err, now)
 	}
-	switch got.state {
-	case fresh:
+	switch {
+	case !counted:
+	case got.state == fresh:
 		r.stats.hits.Add(1)
-	case stale:
+	case got.state == stale:
 		r.stats.stale.Add(1)
 	}
 	if got.refresh {

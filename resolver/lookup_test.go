@@ -43,6 +43,9 @@ func TestLookup(t *testing.T) {
 					t.Errorf("%s: %v, %v; want %s, %v", tt.name, got, err, tt.want, tt.err)
 				}
 			}
+			if s := b.Stats(); s.Misses+s.Hits+s.Stale != 0 {
+				t.Errorf("%s: the box's own look-ups are counted as queries: %+v", tt.name, s)
+			}
 		})
 	}
 }
