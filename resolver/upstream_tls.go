@@ -40,22 +40,22 @@ func (u *upstream) dialTLS(ctx context.Context, network, address string) (net.Co
 	if err != nil {
 		return nil, err
 	}
+	conn := tls.Client(raw, u.tls)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, err
+	}
+	// Not in tls.Config.VerifyConnection: that is called before the server has shown that
+	// it has the key, and the clock learns from what it judges. Certificates are public.
+	cs := conn.ConnectionState()
 	j := ctx.Value(judgedKey{}).(*judged)
-	cfg := u.tls.Clone()
-	cfg.VerifyConnection = func(cs tls.ConnectionState) (err error) {
-		j.certs = cs.PeerCertificates
-		if j.proof, err = u.verify(j.certs); err != nil {
-			return err
-		}
+	j.certs = cs.PeerCertificates
+	if j.proof, err = u.verify(j.certs); err == nil && cs.NegotiatedProtocol != "h2" {
 		// A server that knows no ALPN would be spoken to in HTTP/1.1, one question
 		// at a time.
-		if cs.NegotiatedProtocol != "h2" {
-			return errUpstreamHTTP2
-		}
-		return nil
+		err = errUpstreamHTTP2
 	}
-	conn := tls.Client(raw, cfg)
-	if err := conn.HandshakeContext(ctx); err != nil {
+	if err != nil {
 		raw.Close()
 		return nil, err
 	}
@@ -167,6 +167,6 @@ func tlsConfig(host string, now func() time.Time) *tls.Config {
 		MinVersion:         tls.VersionTLS12,
 		Time:               now,
 		ClientSessionCache: new(tlsSession),
-		InsecureSkipVerify: true, // for VerifyConnection, which dialTLS adds
+		InsecureSkipVerify: true, // dialTLS does, when the handshake is over
 	}
 }

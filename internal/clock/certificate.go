@@ -21,7 +21,8 @@ type Proof struct {
 
 // Verify judges the upstream's chain, the leaf first, for a host by the time that can
 // be believed, and learns the time from it. Nil roots are the system's. Nobody but the
-// upstream may be asked of here: what anybody's chain says would count as much.
+// upstream may be asked of here, and only when it has shown that it has the key of the
+// leaf: what anybody's chain says would count as much, and chains are public.
 //
 //   - At Coarse and above it is verified at Now. If that fails, and the chain could be
 //     good at another time, the present one is not believed any more: unless it is that

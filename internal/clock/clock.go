@@ -25,8 +25,10 @@
 //   - Fine: a quorum of NTP servers agrees, within [Config.MaxError], not before the
 //     floor and inside the validity of the upstream's chain (trust.go).
 //
-// What remains: who has the network and an old key of the upstream can set time
-// back, no further than the floor.
+// What remains, as NTP is not signed: who has the network can set the time to any
+// within the validity of the upstream's chain that is not before the floor; who also
+// keeps the upstream from being seen since the start, or has an old key of it, to any
+// that is not before the floor.
 package clock
 
 import (
