@@ -91,3 +91,24 @@ func TestConflict(t *testing.T) {
 		b.level(Coarse)
 	})
 }
+
+// A quorum from before the floor is not believed either, though an old chain agrees with it.
+func TestConflictBeforeTheFloor(t *testing.T) {
+	b := conflict(t)
+	floor := b.clock.Floor()
+	for _, server := range b.servers {
+		server.wrong = release.AddDate(0, -2, 0).Sub(b.truth)
+	}
+	for range 3 {
+		b.poll()
+	}
+	b.level(None)
+	b.chain = b.ca.chain(t, "2026-09-01 00:00:00", "2026-11-01 00:00:00")
+	if p, err := b.verify(); err == nil {
+		t.Errorf("a chain that ended before %v: %+v", floor, p)
+	}
+	b.level(None)
+	if floor.After(b.clock.Floor()) {
+		t.Errorf("the floor fell to %v", b.clock.Floor())
+	}
+}

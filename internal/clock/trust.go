@@ -32,8 +32,8 @@ func (v validity) String() string {
 // whether it is not refused. Called with mu held.
 func (c *Clock) accept(e *Estimate, now time.Duration, why string) bool {
 	if refusal := c.refuse(e, now); refusal != "" {
-		if c.claim != nil {
-			c.claim = e
+		if c.claim != nil && !e.base.Before(e.floor) {
+			c.claim = e // no chain may confirm what has passed
 		}
 		c.doubts = 0
 		if c.refusal == "" {
