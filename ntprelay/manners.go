@@ -237,6 +237,18 @@ func (p *poller) hurry(now time.Time) {
 	}
 }
 
+// again has all begin anew, as at a start: somebody waits for it. Names are looked up that
+// could not be, perhaps since the clock was wrong.
+func (p *poller) again(now time.Time) {
+	p.alarm = time.Time{}
+	p.hurry(now)
+	for _, n := range p.names {
+		if !n.since.IsZero() {
+			n.since, n.due = now, now
+		}
+	}
+}
+
 // askSoon has a server asked now, or as soon as it lets us.
 func (p *poller) askSoon(s *peer, now time.Time) {
 	if s.due = now; s.least > 0 {

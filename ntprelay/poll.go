@@ -25,6 +25,7 @@ type poller struct {
 	random   func() float64 // of [0, 1)
 
 	unsure chan struct{} // capacity 1: the time was Fine, and is not any more
+	forgot chan struct{} // capacity 1: somebody had the clock forget all
 
 	mu      sync.Mutex  // the rest is read by status, written by run alone
 	set     *policy.Set // that names are of
@@ -52,6 +53,7 @@ func newPoller(cfg Config, deps Deps) *poller {
 		routable: routable,
 		random:   rand.Float64,
 		unsure:   make(chan struct{}, 1),
+		forgot:   make(chan struct{}, 1),
 		peers:    make(map[netip.Addr]*peer),
 		silent:   true,
 	}
@@ -65,11 +67,17 @@ func (r *Relay) poll(ctx context.Context) error {
 
 func (p *poller) run(ctx context.Context) {
 	p.deps.Clock.OnChange(func(c clock.Change) {
-		if c.Kind == clock.LevelChanged && c.Was == clock.Fine {
-			select {
-			case p.unsure <- struct{}{}:
-			default: // it is told already
-			}
+		tell := p.forgot
+		switch {
+		case c.Kind == clock.Forgotten:
+		case c.Kind == clock.LevelChanged && c.Was == clock.Fine:
+			tell = p.unsure
+		default:
+			return
+		}
+		select {
+		case tell <- struct{}{}:
+		default: // it is told already
 		}
 	})
 	var wg sync.WaitGroup
@@ -103,6 +111,10 @@ func (p *poller) run(ctx context.Context) {
 		case <-p.unsure:
 			p.mu.Lock()
 			p.hurry(time.Now())
+			p.mu.Unlock()
+		case <-p.forgot:
+			p.mu.Lock()
+			p.again(time.Now())
 			p.mu.Unlock()
 		case <-timer.C:
 			p.deps.Clock.Check()

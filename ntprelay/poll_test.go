@@ -254,3 +254,30 @@ func TestKisses(t *testing.T) {
 		}
 	})
 }
+
+// A box that defends a floor that is yet to come has no time, and no names since no
+// certificate is good then. When it is made to forget, it has both at once, though that
+// is not the first alarm.
+func TestForget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := four(t, worldStart)
+		w.relay.deps.Clock = clock.New(clock.Config{
+			Machine: clock.Machine{Raw: w.raw, Wall: w.wallTime},
+			Saved:   clock.State{Trusted: w.truth0.AddDate(3, 0, 0)},
+		})
+		w.relay.poller.deps.Clock = w.relay.deps.Clock
+		w.relay.poller.cfg.Saved = []clock.SavedServer{{Name: "a.example", Addr: netip.MustParseAddr("5.5.5.1")}}
+		w.dnsDown = true
+		w.serve()
+		defer w.end()
+		w.pass(time.Hour, time.Minute)
+		if w.level() != clock.None || w.answers > 0 {
+			t.Fatalf("level %v, %d answers, before the floor", w.level(), w.answers)
+		}
+		w.change(func() { w.dnsDown = false })
+		w.relay.deps.Clock.Reset()
+		w.untilFine(time.Second)
+		w.relay.deps.Clock.Reset()
+		w.untilFine(time.Second)
+	})
+}

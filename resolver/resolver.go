@@ -143,7 +143,7 @@ func New(cfg Config, deps Deps) (*Resolver, error) {
 		strangers: newLimiter(strangerRate, strangerBurst),
 	}
 	deps.Clock.OnChange(func(c clock.Change) {
-		if c.Was == clock.None && c.Level > clock.None {
+		if c.Was == clock.None && c.Level > clock.None || c.Kind == clock.Forgotten {
 			r.cache.forgive()
 		}
 	})

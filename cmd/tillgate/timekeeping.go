@@ -98,6 +98,8 @@ func (a *appliance) clockChanged(c clock.Change) {
 			default: // it is about to be saved
 			}
 		}
+	case clock.Forgotten:
+		return // resetTime tells of it, and who wanted it
 	case clock.Falseticker, clock.Truechimer:
 		detail = c.Server + ": " + c.Why
 	}

@@ -17,9 +17,10 @@ const (
 	Refused                  // a quorum is not believed
 	LeapChanged              // a leap second was announced, or is not any more
 	LeapPassed               // it is over: Step
+	Forgotten                // by Reset, whatever the level was
 )
 
-var kindNames = [...]string{"level", "step", "falseticker", "truechimer", "refused", "leap", "leap-passed"}
+var kindNames = [...]string{"level", "step", "falseticker", "truechimer", "refused", "leap", "leap-passed", "forgotten"}
 
 func (k Kind) String() string { return kindNames[k] }
 

@@ -14,5 +14,7 @@ func (c *Clock) Reset() {
 	c.good, c.leaped = nil, time.Time{}
 	c.doubts, c.seen, c.claim, c.refusal = 0, validity{}, nil, ""
 	c.now.Store(fresh.Estimate())
-	c.setLevel(c.levelOf(fresh.Estimate()), "what was known was forgotten", 0)
+	const why = "what was known was forgotten"
+	c.setLevel(c.levelOf(fresh.Estimate()), why, 0)
+	c.note(Change{Kind: Forgotten, Why: why})
 }

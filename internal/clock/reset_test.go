@@ -16,7 +16,14 @@ func TestReset(t *testing.T) {
 		Servers: 1,
 	})
 	var told []Level
-	c.OnChange(func(ch Change) { told = append(told, ch.Level) })
+	forgotten := 0
+	c.OnChange(func(ch Change) {
+		if ch.Kind == Forgotten {
+			forgotten++
+			return
+		}
+		told = append(told, ch.Level)
+	})
 	sample := Sample{Server: netip.MustParseAddr("192.0.2.1"), Delay: time.Millisecond, Stratum: 1, RefTime: now}
 	observe := func(t time.Time) {
 		raw += 10 * time.Second
@@ -38,5 +45,10 @@ func TestReset(t *testing.T) {
 	}
 	if want := []Level{Fine, None, Fine}; len(told) != 3 || told[0] != want[0] || told[1] != want[1] || told[2] != want[2] {
 		t.Errorf("told of %v, want %v", told, want)
+	}
+	c.Reset()
+	c.Reset() // of what is not known either
+	if forgotten != 3 {
+		t.Errorf("told of %d, want 3", forgotten)
 	}
 }
