@@ -45,6 +45,7 @@ type appliance struct {
 	settingsHash [sha256.Size]byte // of tillgate.yaml as it is in force
 
 	lastChange atomic.Pointer[policyChange]
+	saved      savedClock
 	synced     chan struct{} // holds one when the clock has become fine, and is to be saved
 }
 

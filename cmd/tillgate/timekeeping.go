@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -27,6 +28,9 @@ const (
 	// saveClockEvery is how often the last trusted time is written. A power cut loses
 	// no more of the floor.
 	saveClockEvery = time.Hour
+	// lookClockEvery is how often it is looked whether that is due: when a certificate
+	// confirms what time servers said before, the floor rises by as long as the box was off.
+	lookClockEvery = time.Minute
 )
 
 // readClock reads what the last run knew of the time. Without it the box starts as one
@@ -47,31 +51,46 @@ func readClock(state string, log *slog.Logger) clock.State {
 	return s
 }
 
+// A savedClock is what was written last.
+type savedClock struct {
+	mu      sync.Mutex // what is forgotten meanwhile is not written after that
+	at      time.Time
+	trusted time.Time
+}
+
 // keepClock keeps on disk what the clock knows: each hour, after a synchronisation, and at
 // the end.
 func (a *appliance) keepClock(ctx context.Context) {
-	save := time.NewTicker(saveClockEvery)
-	defer save.Stop()
+	look := time.NewTicker(lookClockEvery)
+	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			a.saveClock()
+			a.saveClock(0)
 			return
-		case <-save.C:
-			a.saveClock()
+		case <-look.C:
+			a.saveClock(saveClockEvery)
 		case <-a.synced:
-			a.saveClock()
+			a.saveClock(0)
 		}
 	}
 }
 
-// saveClock writes what is known of the time, if it is more than was.
-func (a *appliance) saveClock() {
+// saveClock writes what is known of the time, if that is Fine, and what was written is as
+// old, or says a time as long ago.
+func (a *appliance) saveClock(old time.Duration) {
+	a.saved.mu.Lock()
+	defer a.saved.mu.Unlock()
 	if a.clock.Level() < clock.Fine {
 		return
 	}
+	s := a.clock.State()
+	if time.Since(a.saved.at) < old && s.Trusted.Sub(a.saved.trusted) < old {
+		return
+	}
+	a.saved.at, a.saved.trusted = time.Now(), s.Trusted
 	file := filepath.Join(a.where.state, clockFile)
-	if err := renameio.WriteFile(file, a.clock.State().Append(nil), 0o640); err != nil {
+	if err := renameio.WriteFile(file, s.Append(nil), 0o640); err != nil {
 		a.log.Warn("what is known of the time can't be kept; after a power cut the box may believe an older time", "err", err)
 	}
 }
@@ -125,9 +144,12 @@ func signed(d time.Duration) string {
 // resetTime forgets what is known of the time, on disk first: a box that ends in between
 // has forgotten it.
 func (a *appliance) resetTime(_ context.Context, by string) (console.TimeReset, error) {
+	a.saved.mu.Lock()
+	defer a.saved.mu.Unlock()
 	if err := forgetClock(a.where.state); err != nil {
 		return console.TimeReset{}, err
 	}
+	a.saved.at, a.saved.trusted = time.Time{}, time.Time{}
 	a.log.Warn("what was known of the time is forgotten", "by", by)
 	a.journal.Record(decision.Record{
 		Plane:  policy.System,
