@@ -72,8 +72,16 @@ func serveTime(t *testing.T) uint16 {
 	return uint16(conn.LocalAddr().(*net.UDPAddr).Port)
 }
 
+// unixEpoch is that of Unix in the seconds of packets.
+const unixEpoch = 2_208_988_800
+
 // ntpTime is a time as in a packet (RFC 5905 section 6).
 func ntpTime(t time.Time) uint64 {
-	const unix = 2_208_988_800
-	return uint64(uint32(t.Unix()+unix))<<32 | uint64(t.Nanosecond())<<32/1e9
+	return uint64(uint32(t.Unix()+unixEpoch))<<32 | uint64(t.Nanosecond())<<32/1e9
+}
+
+// timeAt reads what ntpTime has written.
+func timeAt(b []byte) time.Time {
+	stamp := binary.BigEndian.Uint64(b)
+	return time.Unix(int64(stamp>>32)-unixEpoch, int64(stamp&0xffffffff*1e9>>32))
 }

@@ -51,11 +51,7 @@ func sntp(term *storelab.Terminal, server netip.Addr, off time.Duration) (now ti
 		packet = packet[:n]
 		// The time at the client is the middle of the server's two stamps, and half of what
 		// the way took.
-		at := func(i int) time.Time {
-			stamp := binary.BigEndian.Uint64(packet[i:])
-			return time.Unix(int64(stamp>>32)-2_208_988_800, int64(stamp&0xffffffff*1e9>>32))
-		}
-		received, transmitted := at(32), at(40)
+		received, transmitted := timeAt(packet[32:]), timeAt(packet[40:])
 		now = transmitted.Add((time.Since(sent) - transmitted.Sub(received)) / 2)
 		return androidRefuses(request, packet)
 	})
