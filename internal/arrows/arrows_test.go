@@ -31,8 +31,9 @@ var arrows = map[string]string{
 		github.com/miekg/dns github.com/google/renameio/v2 golang.org/x/sync`,
 	"ntprelay": `policy decision internal/clock internal/pktinfo
 		github.com/beevik/ntp golang.org/x/sync golang.org/x/sys`,
-	"proxy":   `policy decision github.com/elazarl/goproxy internal/pktinfo golang.org/x/sync golang.org/x/sys`,
-	"console": `policy decision`,
+	"proxy":    `policy decision github.com/elazarl/goproxy internal/pktinfo golang.org/x/sync golang.org/x/sys`,
+	"firewall": `policy`,
+	"console":  `policy decision`,
 	"cmd/tillgate": `policy decision internal/clock internal/strictyaml resolver proxy ntprelay console
 		github.com/google/renameio/v2
 		github.com/spf13/cobra github.com/coreos/go-systemd/v22 github.com/miekg/dns
