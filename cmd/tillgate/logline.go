@@ -207,6 +207,23 @@ func troubled(r *decision.Record) bool {
 	return r.Stale || r.Rcode != "" && r.Rcode != "NOERROR" && r.Rcode != "NXDOMAIN"
 }
 
+// wrongClock is what a client's clock may be off by until it is worth a word: what a
+// receipt shows.
+const wrongClock = time.Second
+
+// wrongBy says by how much a client's clock is wrong; nothing where that is not worth a
+// word.
+func wrongBy(offsetMs float64) string {
+	off := time.Duration(offsetMs * float64(time.Millisecond))
+	switch {
+	case off.Abs() < wrongClock:
+		return ""
+	case off < 0:
+		return roughly(-off) + " slow"
+	}
+	return roughly(off) + " fast"
+}
+
 // why is the reason in words, with the service that it is about.
 func why(r *decision.Record, location *time.Location) string {
 	var words []string
@@ -219,9 +236,13 @@ func why(r *decision.Record, location *time.Location) string {
 	if r.Row != 0 {
 		service = "row " + strconv.Itoa(r.Row) + " " + service
 	}
-	if r.Verdict == policy.Allow && service != "" && (r.Reason == policy.Documented || r.Reason == policy.LocalService) {
+	granted := r.Verdict == policy.Allow && (r.Reason == policy.Documented || r.Reason == policy.LocalService)
+	switch {
+	case granted && service != "":
 		add(service) // says as much, in less
-	} else {
+	case granted && r.Plane == policy.NTP:
+		add("its class has time")
+	default:
 		add(r.Reason.Text())
 		add(service)
 	}
@@ -229,6 +250,9 @@ func why(r *decision.Record, location *time.Location) string {
 		add(strings.ReplaceAll(printable(r.Rcode), "_", " ")) // of the proxy it is words, which the detail has too
 	}
 	add(printable(r.Detail))
+	if text := wrongBy(r.OffsetMs); text != "" {
+		add("its clock is " + text)
+	}
 	if r.Count > 0 {
 		add(times(r, location))
 	}

@@ -48,6 +48,8 @@ func logged() []decision.Record {
 		{Time: at.Add(14 * time.Second), Plane: policy.HTTP, Event: decision.EventClose, Verdict: policy.Allow, Reason: policy.Documented,
 			Client: till, Class: "sunmi", Name: "www.qualcomm.cn", Port: 80, Proto: policy.TCP, Rcode: "connection_terminated",
 			Up: 100, Down: 20, By: "server", Count: 3, Until: at.Add(16 * time.Second)},
+		{Time: at.Add(14 * time.Second), Plane: policy.NTP, Verdict: policy.Allow, Reason: policy.LocalService, Client: till, Class: "sunmi",
+			Proto: policy.UDP, OffsetMs: -361_500},
 		{Time: at.Add(15 * time.Second), Plane: policy.TLS, Reason: policy.NotTLS, Client: till, Class: "sunmi", Port: 25, Proto: policy.TCP},
 		{Time: at.Add(24 * time.Hour), Plane: policy.System, Event: decision.EventGap, Count: 7, Detail: "7 records were lost"},
 		{Time: at.Add(24 * time.Hour), Plane: policy.System, Event: decision.EventStop},
@@ -83,6 +85,7 @@ func TestLogOfAPipe(t *testing.T) {
 2026-11-22 07:01:25 allow 10.20.1.7 (sunmi)          dns.google:443 connect  row 1 payxpert/emv; 8.8.8.8:443: connection refused
 2026-11-22 07:01:26 close 10.20.1.7 (sunmi)          evil.example:80 http  closed by the policy now in force (not-documented) after 812ms; 0 bytes up, 0 bytes down
 2026-11-22 07:01:26 close 10.20.1.7 (sunmi)          www.qualcomm.cn:80 http  closed by the server (connection terminated); 100 bytes up, 20 bytes down; 3 more until 07:01:28
+2026-11-22 07:01:26 allow 10.20.1.7 (sunmi)          ntp  its class has time; its clock is 6m01s slow
 2026-11-22 07:01:27 deny  10.20.1.7 (sunmi)          :25 tls  not what the port is for
 2026-11-23 07:01:12 system  7 records were lost
 2026-11-23 07:01:12 system  stop
@@ -130,6 +133,8 @@ Sunday, 22 November 2026
 07:01:26 close 10.20.1.7 (sunmi)          www.qualcomm.cn:80 http
                closed by the server (connection terminated); 100 bytes up, 20
                bytes down; 3 more until 07:01:28
+07:01:26 allow 10.20.1.7 (sunmi)          ntp
+               its class has time; its clock is 6m01s slow
 07:01:27 deny  10.20.1.7 (sunmi)          :25 tls  not what the port is for
 Monday, 23 November 2026
 07:01:12 system  7 records were lost

@@ -85,28 +85,19 @@ func timeWords(s console.TimeStatus) string {
 		plural(s.Requests, "request"), s.Answered, s.NoTime, s.Denied, s.Dropped)
 }
 
-const (
-	// wrongClock is what a client's clock may be off by until it is worth a word: what
-	// a receipt shows.
-	wrongClock = time.Second
-	maxClocks  = 5 // that are told
-)
+const maxClocks = 5 // that are told
 
 // clocksWords tells whose clocks are wrong, the worst first; nothing if none is.
 func clocksWords(clients []console.TimeClient) string {
 	var said []string
 	wrong := 0
 	for _, c := range clients {
-		off := time.Duration(c.OffsetMs * float64(time.Millisecond))
-		if off.Abs() < wrongClock {
+		text := wrongBy(c.OffsetMs)
+		if text == "" {
 			continue
 		}
 		if wrong++; wrong <= maxClocks {
-			way := "fast"
-			if off < 0 {
-				way = "slow"
-			}
-			said = append(said, fmt.Sprintf("%s (%s) is %s %s", c.Client, printable(c.Class), roughly(off.Abs()), way))
+			said = append(said, fmt.Sprintf("%s (%s) is %s", c.Client, printable(c.Class), text))
 		}
 	}
 	if more := wrong - len(said); more > 0 {
