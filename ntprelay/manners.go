@@ -22,8 +22,10 @@ const (
 	// MINPOLL and MAXPOLL as the pool asks for).
 	minInterval = 64 * time.Second
 	maxInterval = 1024 * time.Second
-	// maxLeast is the longest that a server may ask to be left alone for.
-	maxLeast = time.Second << maxPoll
+	// maxLeast is the longest that a server may ask to be left alone for. Nobody signs a
+	// kiss, so it is less than how long a server's last answer counts (an hour): else who is
+	// on the way for a moment takes the time from the box for days. Chrony's is 1,024 s.
+	maxLeast = 2048 * time.Second
 	// maxRetries is how often in a row a server is asked again soon because its
 	// answer contradicts what is known.
 	maxRetries = 3
@@ -174,7 +176,7 @@ func (p *poller) noneAnswers() bool {
 }
 
 // kissed does what a server asks for. Each RATE at least doubles the interval (RFC 5905
-// §7.4).
+// §7.4), up to maxLeast.
 func (p *poller) kissed(s *peer, kiss *kissError, now time.Time) {
 	s.burst = 0
 	s.err = kiss

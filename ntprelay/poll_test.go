@@ -219,7 +219,7 @@ func TestKisses(t *testing.T) {
 		}
 		rate, poll, deny := w.server("5.5.5.1"), w.server("5.5.5.2"), w.server("5.5.5.3")
 		rate.kiss = &kissError{code: "RATE", poll: time.Second}
-		poll.kiss = &kissError{code: "RATE", poll: 4096 * time.Second}
+		poll.kiss = &kissError{code: "RATE", poll: 512 * time.Second}
 		deny.kiss = &kissError{code: "DENY"}
 		w.serve()
 		defer w.end()
@@ -240,14 +240,14 @@ func TestKisses(t *testing.T) {
 			if gap := at - rate.at[i]; gap < least {
 				t.Errorf("who said RATE was asked again after %v, not %v", gap, least)
 			}
-			least *= 2
+			least = min(2*least, maxLeast)
 		}
-		least = 4096 * time.Second
+		least = 512 * time.Second
 		for i, at := range poll.at[1:] {
 			if gap := at - poll.at[i]; gap < least {
-				t.Errorf("who said RATE and 4096 s was asked again after %v, not %v", gap, least)
+				t.Errorf("who said RATE and 512 s was asked again after %v, not %v", gap, least)
 			}
-			least *= 2
+			least = min(2*least, maxLeast)
 		}
 		if len(rate.at) < 6 || len(poll.at) < 3 {
 			t.Errorf("they were asked %d and %d times", len(rate.at), len(poll.at))
@@ -279,5 +279,32 @@ func TestForget(t *testing.T) {
 		w.untilFine(time.Second)
 		w.relay.deps.Clock.Reset()
 		w.untilFine(time.Second)
+	})
+}
+
+// A kiss is not signed. Who was on the way for a moment and made each server say that it
+// wants to be left alone for days does not take the time from the box.
+func TestKissesOfNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := four(t, worldStart)
+		w.serve()
+		defer w.end()
+		w.untilFine(time.Second)
+		w.pass(3*time.Hour, time.Minute)
+		w.change(func() {
+			for _, s := range w.servers {
+				s.kiss = &kissError{code: "RATE", poll: time.Second << maxPoll}
+			}
+		})
+		w.pass(30*time.Minute, time.Minute)
+		w.change(func() {
+			for _, s := range w.servers {
+				s.kiss = nil
+			}
+		})
+		w.pass(36*time.Hour, time.Minute)
+		if w.unsynced > 0 {
+			t.Errorf("%d answers without the time", w.unsynced)
+		}
 	})
 }
