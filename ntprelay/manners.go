@@ -26,6 +26,9 @@ const (
 	// kiss, so it is less than how long a server's last answer counts (an hour): else who is
 	// on the way for a moment takes the time from the box for days. Chrony's is 1,024 s.
 	maxLeast = 2048 * time.Second
+	// lookupRetry is how long after a look-up that failed a name is looked up again, at
+	// first. The resolver keeps a failure for a second before the time is known.
+	lookupRetry = 1200 * time.Millisecond
 	// maxRetries is how often in a row a server is asked again soon because its
 	// answer contradicts what is known.
 	maxRetries = 3
@@ -58,7 +61,7 @@ func (p *poller) looked(n *name, addrs []netip.Addr, err error, now time.Time) {
 		if p.deps.Clock.Level() == clock.Fine {
 			most = resolveEvery
 		}
-		n.due = now.Add(p.spread(patience(now.Sub(n.since), time.Second, most)))
+		n.due = now.Add(p.spread(patience(now.Sub(n.since), lookupRetry, most)))
 		return
 	}
 	was := n.since

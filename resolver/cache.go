@@ -152,12 +152,12 @@ func (c *cache) put(k key, a *answer, now time.Time) cached {
 	return cached{state: fresh, answer: a, ttl: a.ttl}
 }
 
-// fail keeps a failure beside the answer from before, and returns the better of both.
-func (c *cache) fail(k key, err error, now time.Time) cached {
+// fail keeps a failure for ttl seconds beside the answer from before, and returns the better of both.
+func (c *cache) fail(k key, err error, now time.Time, ttl int) cached {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	it := c.item(k, now)
-	it.failed, it.retry = err, now.Add(failTTL*time.Second)
+	it.failed, it.retry = err, now.Add(time.Duration(ttl)*time.Second)
 	return c.second(it, now)
 }
 

@@ -17,7 +17,7 @@ func TestCacheIsBounded(t *testing.T) {
 	for i := range 1000 {
 		now := start.Add(time.Duration(i) * time.Millisecond)
 		c.put(key{fmt.Sprint(i), dns.TypeA}, &answer{ttl: 1000}, now)
-		c.fail(key{fmt.Sprint("failed", i), dns.TypeA}, errors.New("x"), now)
+		c.fail(key{fmt.Sprint("failed", i), dns.TypeA}, errors.New("x"), now, failTTL)
 		if c.get(inUse, now).state != fresh {
 			t.Fatalf("after %d others, a name in use was pushed out", i)
 		}
@@ -37,11 +37,11 @@ func TestDue(t *testing.T) {
 	put("ends-soon", 100, start)
 	put("ends-later", 3000, start)
 	put("not-in-use", 100, start.Add(-warm))
-	c.fail(key{"never-had-one", dns.TypeA}, errors.New("x"), start)
+	c.fail(key{"never-had-one", dns.TypeA}, errors.New("x"), start, failTTL)
 	put("failing", 80, start)
 	put("of-a-moment", minWarmTTL-1, start)
 	c.put(key{"no-such-name", dns.TypeA}, &answer{ttl: 100, rcode: dns.RcodeNameError}, start)
-	c.fail(key{"failing", dns.TypeA}, errors.New("x"), start.Add(88*time.Second))
+	c.fail(key{"failing", dns.TypeA}, errors.New("x"), start.Add(88*time.Second), failTTL)
 
 	for _, tt := range []struct {
 		after time.Duration
@@ -94,7 +94,7 @@ func TestCacheFile(t *testing.T) {
 		if c.items[k] == nil {
 			return c, cached{state: missing}
 		}
-		return c, c.fail(k, errUpstreamTimeout, lookAt)
+		return c, c.fail(k, errUpstreamTimeout, lookAt, failTTL)
 	}
 	now := start.Add(time.Second)
 	if _, got := get(now, "a.example", now); got.state != stale || got.answer.addrs[0] != addrs("192.0.9.1")[0] || got.answer.cname[0] != "b.example" {

@@ -145,14 +145,18 @@ func (r *Resolver) exchange(k key) {
 	if err == nil {
 		a, err = checkAnswer(m, k.name, k.qtype)
 	}
-	if err == nil && r.deps.Clock.Level() == clock.None {
-		a.ttl = min(a.ttl, untimedTTL) // of a time server; who gave it may turn out to be a liar
+	failed := failTTL
+	if r.deps.Clock.Level() == clock.None {
+		failed = untimedFailTTL
+		if err == nil {
+			a.ttl = min(a.ttl, untimedTTL) // of a time server; who gave it may turn out to be a liar
+		}
 	}
 	var got cached
 	if now := r.deps.Now(); err == nil {
 		got = r.cache.put(k, a, now)
 	} else {
-		got = r.cache.fail(k, err, now)
+		got = r.cache.fail(k, err, now, failed)
 	}
 
 	f := &r.fetches

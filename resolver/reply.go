@@ -20,6 +20,9 @@ const (
 	untimedTTL = 30
 	// failTTL is how long a failure is kept (RFC 9520 §3.2: 1 s to 5 min).
 	failTTL = 5
+	// untimedFailTTL is the same before the time was known: a box that starts before its
+	// network waits for that.
+	untimedFailTTL = 1
 )
 
 // reply returns an empty answer to q: its ID, question and flags, and an OPT if it

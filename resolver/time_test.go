@@ -194,3 +194,30 @@ func TestSavedBeforeTheTimeIsKnown(t *testing.T) {
 		}
 	})
 }
+
+// A box that starts before its network is there asks each second, not each five.
+func TestFailuresBeforeTheTimeIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, c := woken(t, func() string { return "" })
+		asked := 0
+		b.ask = func(context.Context, string, uint16) (*dns.Msg, error) {
+			asked++
+			return nil, errUpstreamTimeout
+		}
+		for i, want := range []int{1, 1, 2} {
+			b.query(till, queryFor("pool.ntp.org", dns.TypeA))
+			if asked != want {
+				t.Fatalf("query %d: asked %d times, want %d", i, asked, want)
+			}
+			b.now = b.now.Add(untimedFailTTL * time.Second / 2)
+		}
+		quorum(c, june)
+		for i, want := range []int{3, 3, 3, 4} {
+			b.query(till, queryFor("pool.ntp.org", dns.TypeA))
+			if asked != want {
+				t.Fatalf("query %d when the time is known: asked %d times, want %d", i, asked, want)
+			}
+			b.now = b.now.Add(failTTL*time.Second/3 + 1)
+		}
+	})
+}
