@@ -116,23 +116,26 @@ type exchange struct {
 type moment struct {
 	raw  time.Duration
 	wall time.Time
+	slop time.Duration // bound of how far apart they were read
 }
 
 // at returns what raw was at a nearby moment of the wall clock.
 func (m moment) at(wall time.Time) time.Duration { return m.raw - m.wall.Sub(wall) }
 
 // now reads both clocks at once.
-func (a *asker) now() (m moment) {
-	for range 3 { // the goroutine may have been put aside in between
+func (a *asker) now() (best moment) {
+	for i := range 3 { // the goroutine may have been put aside in between
 		before := a.raw()
-		m.wall = a.wall().Round(0) // without the monotonic reading, which knows no steps
-		took := a.raw() - before
-		m.raw = before + took/2
-		if took < 100*time.Microsecond {
+		wall := a.wall().Round(0) // without the monotonic reading, which knows no steps
+		slop := (a.raw() - before) / 2
+		if i == 0 || slop < best.slop {
+			best = moment{before + slop, wall, slop}
+		}
+		if slop < 50*time.Microsecond {
 			break
 		}
 	}
-	return m
+	return best
 }
 
 // ProcessQuery is called just before the request is sent.
@@ -220,7 +223,7 @@ func (x *exchange) sample(reply *ntp.Response, own uint32) (clock.Sample, error)
 		Time:           reply.Timestamps.ServerXmit.Add(delay / 2),
 		Delay:          delay,
 		RootDelay:      h.rootDelay.duration(),
-		RootDispersion: h.rootDispersion.duration(),
+		RootDispersion: h.rootDispersion.duration() + x.sent.slop + x.gotten.slop,
 		Precision:      time.Second >> -int(h.precision),
 		Stratum:        h.stratum,
 		Leap:           clock.Leap(h.leap),

@@ -93,8 +93,11 @@ func TestAskOffset(t *testing.T) {
 			if age := s.Time.Sub(s.RefTime); (age - time.Minute).Abs() > time.Second {
 				t.Errorf("reference time %v is %v before the time", s.RefTime, age)
 			}
-			s.RefTime, s.Raw, s.Delay, s.Time = time.Time{}, 0, 0, time.Time{}
-			want2 := clock.Sample{Server: to.Addr(), RootDelay: 250 * time.Millisecond, RootDispersion: 31250 * time.Microsecond,
+			if s.RootDispersion < 31250*time.Microsecond {
+				t.Errorf("root dispersion %v, less than the server's", s.RootDispersion)
+			}
+			s.RefTime, s.Raw, s.Delay, s.Time, s.RootDispersion = time.Time{}, 0, 0, time.Time{}, 0
+			want2 := clock.Sample{Server: to.Addr(), RootDelay: 250 * time.Millisecond,
 				Precision: time.Second >> 23, Stratum: 2, RefID: 0x05060708}
 			if s != want2 {
 				t.Errorf("sample %+v, want %+v", s, want2)
@@ -156,6 +159,26 @@ func TestAskRequest(t *testing.T) {
 	want[0] = 4<<3 | byte(client)
 	if !bytes.Equal(first, want) {
 		t.Errorf("request % x", first)
+	}
+}
+
+// Where the two clocks can't be read at once, the sample says so.
+func TestAskStalls(t *testing.T) {
+	to := remote(t, "udp4", func(request []byte) [][]byte { return [][]byte{good(request, 0).bytes()} })
+	a := machine()
+	raw, stalled := a.raw, time.Duration(0)
+	a.raw = func() time.Duration {
+		stalled += 10 * time.Millisecond
+		return raw() + stalled
+	}
+	a.wall = func() time.Time { return time.Now().Add(stalled) }
+	s, err := a.ask(t.Context(), to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Half of a stall before the request, and half of one after the reply.
+	if want := 31250*time.Microsecond + 10*time.Millisecond; s.RootDispersion < want {
+		t.Errorf("root dispersion %v, want at least %v", s.RootDispersion, want)
 	}
 }
 
