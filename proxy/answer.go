@@ -24,11 +24,12 @@ type answer struct {
 	body    *sent // nil: none
 
 	mu    sync.Mutex
+	waits bool // the client does so for 100 (Continue) before it sends its body
 	final bool // the final response has begun
 }
 
-// informational passes on a 1xx response (RFC 9110 §15.2). 100 is said by net/http when the
-// body is read, which is when the origin has said it, or has not for a second.
+// informational passes on a 1xx response (RFC 9110 §15.2). 100 is said when the body is read,
+// which is when the origin has said it, or has not for a second.
 func (a *answer) informational(status int, fields textproto.MIMEHeader) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -43,6 +44,19 @@ func (a *answer) informational(status int, fields textproto.MIMEHeader) error {
 	a.w.WriteHeader(status)
 	clear(header)
 	return nil
+}
+
+// goOn tells a client that waits for it to send its body. net/http would when the body is
+// read, but the transport does that while it may be passing on another 1xx response.
+func (a *answer) goOn() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.final || !a.waits {
+		return
+	}
+	a.waits = false
+	a.control.SetWriteDeadline(a.side.deadline())
+	a.w.WriteHeader(http.StatusContinue)
 }
 
 // begin says that no more informational responses are taken.
@@ -125,6 +139,7 @@ type sent struct {
 }
 
 func (s *sent) Read(p []byte) (int, error) {
+	s.answer.goOn()
 	if !s.wait() {
 		return 0, errGivenUp
 	}

@@ -56,6 +56,7 @@ func (h *httpConn) relay(w http.ResponseWriter, r *http.Request, a *attempt, ser
 	}
 	out := outgoing(r, a)
 	if r.Body != http.NoBody {
+		to.waits = to.modern && r.Header["Expect"] != nil // the gate lets pass no other than for 100
 		to.body = &sent{ReadCloser: r.Body, answer: to, closed: make(chan struct{})}
 		out.Body = to.body
 		defer to.body.finish()
