@@ -83,7 +83,7 @@ func newStore(t *testing.T, origin func(net.Conn)) *store {
 	s.ctx, s.stop = context.WithCancel(t.Context())
 	s.enforce(storePolicy)
 	s.p = New(Config{
-		ConnectTimeout: 5 * time.Second, HelloTimeout: 5 * time.Second, IdleTimeout: time.Minute,
+		ConnectTimeout: time.Minute, HelloTimeout: time.Minute, IdleTimeout: time.Minute,
 		Tunnels: 100, TunnelsPerClient: 100,
 	}, Deps{
 		Policy:  s.set.Load,
