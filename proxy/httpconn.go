@@ -202,6 +202,9 @@ func (h *httpConn) noName(a *attempt, detail string) (policy.Reason, string) {
 // one in a tunnel is wrong with the tunnel.
 func (h *httpConn) deny(w http.ResponseWriter, a *attempt, reason policy.Reason, detail string) {
 	if h.opening != nil {
+		if reason == policy.HostMismatch {
+			detail = "the request is for " + a.asked()
+		}
 		a, h.opening = h.opening, nil
 	}
 	h.p.deny(a, reason, detail)
