@@ -205,6 +205,9 @@ func (r *headReader) destination(unaware bool) (policy.Reason, string) {
 	case unaware && !r.asked.valid && r.absolute:
 		return policy.Malformed, "not host:port"
 	case told && nameless(r.asked):
+		if reason, detail := r.hostAgrees(httpPort); unaware && r.absolute && detail != "" {
+			return reason, detail // two hosts, of which one may have a name
+		}
 		return policy.NoReason, "not a host name"
 	case told && !r.asked.valid, r.connect && r.asked.port == 0:
 		return policy.Malformed, "not host:port"
@@ -250,7 +253,7 @@ func (r *headReader) hostAgrees(standard uint16) (policy.Reason, string) {
 		return policy.NoReason, ""
 	}
 	host := parseAuthority(r.hosts[0])
-	if host.named && host.valid && host.name == r.asked.name && host.on(standard) == r.asked.on(standard) {
+	if host.valid && host.name == r.asked.name && host.on(standard) == r.asked.on(standard) {
 		return policy.NoReason, ""
 	}
 	return policy.HostMismatch, fmt.Sprintf("Host is %.300q", r.hosts[0])

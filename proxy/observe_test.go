@@ -75,6 +75,8 @@ func TestObserved(t *testing.T) {
 		{name: "an address and no port", meant: to80, says: http("GET / HTTP/1.1", "Host: 8.8.0.9:x"), heard: "HTTP 400", want: `http deny malformed "8.8.0.9":80`},
 		{name: "a URL with an address and no port", meant: to80, says: http("GET http://8.8.0.9:x/ HTTP/1.1", "Host: 8.8.0.9:x"), heard: "HTTP 400", want: `http deny malformed "8.8.0.9":80`},
 		{name: "another port in Host", meant: to80, says: http("GET / HTTP/1.1", "Host: 8.8.0.9:81"), heard: "HTTP 403", want: `http deny host-mismatch "8.8.0.9":81`},
+		{name: "a URL with an address, and a host", meant: to80, says: http("GET http://8.8.0.9/ HTTP/1.1", "Host: check.example"),
+			heard: "HTTP 403", want: `http deny host-mismatch "8.8.0.9":80`},
 		{name: "a CONNECT", meant: to80, says: http("CONNECT 8.8.0.9:80 HTTP/1.1"), heard: "HTTP 400", want: `connect deny malformed "8.8.0.9":80`},
 		{name: "a client that hangs up", heard: reset, want: `tls deny no-hello "":443`},
 		{name: "one that hangs up in its request", meant: to80, says: []byte("GET / HTTP/1.1\r\n"), heard: ended, want: `http deny no-hello "":80`},
