@@ -20,6 +20,10 @@ func (h *httpConn) forward(w http.ResponseWriter, r *http.Request) {
 		asked = parseAuthority(r.Host)
 		asked.port = asked.on(h.standardPort())
 	}
+	if h.asksBox(asked) {
+		h.serveOwn(w, r)
+		return
+	}
 	a := h.attempt(policy.HTTP, asked)
 	if reason, detail := h.check(r, a, asked); reason != policy.NoReason {
 		h.deny(w, a, reason, detail)

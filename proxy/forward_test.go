@@ -216,7 +216,7 @@ func TestForwardRedirected(t *testing.T) {
 		{"a fault on another port", 8080, "GET /x HTTP/1.1\r\nHost: alt.example\r\nX : y", bad, `deny malformed "alt.example":8080`},
 		{"CONNECT", 80, "CONNECT check.example:443 HTTP/1.1", bad, `deny malformed "check.example":443`},
 		{"the PAC file", 80, "GET /proxy.pac HTTP/1.1\r\nHost: check.example", "204 No Content", `allow documented "check.example":80`},
-		{"a stranger's name for it", 80, "GET /proxy.pac HTTP/1.1\r\nHost: tillgate.internal", forbidden, `deny not-documented "tillgate.internal":80`},
+		{"the box's page by another name", 80, "GET / HTTP/1.1\r\nHost: tillgate.internal.example", forbidden, `deny not-documented "tillgate.internal.example":80`},
 	} {
 		s := newStore(t, noContent)
 		got := s.redirected(tt.port).ask(tt.in + "\r\n" + lastRequest)

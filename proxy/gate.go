@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -24,7 +25,8 @@ import (
 // the tunnel's bytes.
 type gate struct {
 	net.Conn
-	unaware bool // the client does not know of the proxy: each request must name a host
+	unaware bool       // the client does not know of the proxy: each request must name a host
+	box     netip.Addr // the box, as an unaware client may name it
 
 	buf    []byte // read from the connection; the first passed bytes are for net/http
 	passed int
@@ -179,7 +181,7 @@ func (g *gate) examineHead() {
 	if end == 0 {
 		return
 	}
-	h, f := parseHead(g.buf[:end], g.unaware)
+	h, f := parseHead(g.buf[:end], g.unaware, g.box)
 	if f != nil {
 		g.refuse(f)
 		return

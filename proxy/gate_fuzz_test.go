@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -149,7 +150,7 @@ func FuzzHost(f *testing.F) {
 		if !strings.HasSuffix(origin, crlf2) || strings.Count(origin, crlf2) != 1 {
 			return
 		}
-		if _, fault := parseHead([]byte(absolute), false); fault == nil {
+		if _, fault := parseHead([]byte(absolute), false, netip.Addr{}); fault == nil {
 			switch strings.ToLower(strings.Trim(host, " \t")) {
 			case "check.example", "check.example.", "check.example:80", "check.example.:80":
 			default:
@@ -158,7 +159,7 @@ func FuzzHost(f *testing.F) {
 				}
 			}
 		}
-		_, fault := parseHead([]byte(origin), false)
+		_, fault := parseHead([]byte(origin), false, netip.Addr{})
 		if fault != nil {
 			return
 		}
@@ -167,7 +168,7 @@ func FuzzHost(f *testing.F) {
 			t.Fatalf("%q: %v", host, err)
 		}
 		asked := parseAuthority(req.Host)
-		if _, fault := parseHead([]byte(origin), true); (fault == nil) != (asked.named && asked.valid && !policy.IsLiteral(asked.name)) {
+		if _, fault := parseHead([]byte(origin), true, netip.Addr{}); (fault == nil) != (asked.named && asked.valid && !policy.IsLiteral(asked.name)) {
 			t.Fatalf("%q: %+v of a client that knows of no proxy", host, fault)
 		}
 		if !asked.named || !asked.valid {

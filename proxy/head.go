@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -59,8 +60,8 @@ type headReader struct {
 // too, and in the same sense.
 //
 // A client that is unaware of the proxy must name its host in Host, where else it may mean
-// the box itself.
-func parseHead(raw []byte, unaware bool) (head, *fault) {
+// the box itself. An address is no name, but for the box's own.
+func parseHead(raw []byte, unaware bool, box netip.Addr) (head, *fault) {
 	var r headReader
 	lines := bytes.Split(raw, []byte("\r\n"))
 	detail := r.line(string(lines[0]))
@@ -76,7 +77,7 @@ func parseHead(raw []byte, unaware bool) (head, *fault) {
 	if detail != "" {
 		return head{}, r.fault(policy.Malformed, detail)
 	}
-	if reason, detail := r.destination(unaware); detail != "" {
+	if reason, detail := r.destination(unaware, box); detail != "" {
 		return head{}, r.fault(reason, detail)
 	}
 	return r.head, nil
@@ -199,7 +200,7 @@ func (r *headReader) framing() string {
 
 // destination checks that the request says in one voice whom it is for. A detail without
 // a reason: the name is none, and the policy says of which kind.
-func (r *headReader) destination(unaware bool) (policy.Reason, string) {
+func (r *headReader) destination(unaware bool, box netip.Addr) (policy.Reason, string) {
 	nameless := func(a authority) bool { return !a.named || unaware && policy.IsLiteral(a.name) }
 	switch told := r.connect || r.absolute; {
 	case unaware && !r.asked.valid && r.absolute:
@@ -234,6 +235,8 @@ func (r *headReader) destination(unaware bool) (policy.Reason, string) {
 	switch {
 	case unaware && !host.valid:
 		return policy.Malformed, "not host:port"
+	case unaware && isAddress(host.name, box):
+		return policy.NoReason, ""
 	case unaware && nameless(host), strings.Trim(field, hostBytes) != "":
 		return policy.NoReason, "not a host name"
 	}

@@ -81,7 +81,7 @@ func (p *Proxy) serveProxy(ctx context.Context, c *peer) {
 // It returns when the connection is closed.
 func (p *Proxy) serveHTTPConn(ctx context.Context, c *peer, meant netip.AddrPort, early []byte) {
 	h := &httpConn{p: p, peer: c, gate: newGate(c.TCPConn, early), port: meant.Port(), meant: meant.Addr()}
-	h.gate.unaware = true
+	h.gate.unaware, h.gate.box = true, c.local.Addr()
 	h.serve(ctx)
 	if o := h.tunnel; o != nil {
 		p.allow(o.attempt)

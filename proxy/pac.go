@@ -2,57 +2,9 @@ package proxy
 
 import (
 	"fmt"
-	"io"
-	"net/http"
 	"net/netip"
-	"strconv"
 	"strings"
-
-	"tillgate/policy"
 )
-
-// boxName is the name that the box's DNS gives it.
-const boxName = "tillgate.internal"
-
-// serveOwn answers a request that asks the box itself, and not for an origin: for the
-// file by which a browser configures itself, under its own name or by that of WPAD.
-func (h *httpConn) serveOwn(w http.ResponseWriter, r *http.Request) {
-	host := parseAuthority(r.Host)
-	host.port = host.on(h.standardPort())
-	a := h.attempt(policy.HTTP, host)
-	isFile := r.URL.Path == "/proxy.pac" || r.URL.Path == "/wpad.dat"
-	switch {
-	case h.p.deps.Policy().Class(a.client, a.iface) == nil:
-		h.deny(w, a, policy.UnknownClient, "")
-	case !isFile && !h.isBox(host.name):
-		h.deny(w, a, policy.Malformed, "a proxy is asked by absolute URL")
-	case !isFile:
-		plain(w, http.StatusNotFound, "This is a proxy. Browsers configure themselves by /proxy.pac.\n")
-	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		w.Header().Set("Allow", "GET, HEAD")
-		plain(w, http.StatusMethodNotAllowed, "This is a file.\n")
-	default:
-		w.Header().Set("Cache-Control", "max-age=300")
-		write(w, http.StatusOK, "application/x-ns-proxy-autoconfig", pacFile(h.peer.local))
-	}
-}
-
-// isBox reports whether a host is the box, as the client sees it.
-func (h *httpConn) isBox(host string) bool {
-	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return host == boxName || err == nil && addr.WithZone("") == h.peer.local.Addr()
-}
-
-func plain(w http.ResponseWriter, status int, text string) {
-	write(w, status, "text/plain; charset=utf-8", text)
-}
-
-func write(w http.ResponseWriter, status int, contentType, text string) {
-	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
-	w.WriteHeader(status)
-	io.WriteString(w, text)
-}
 
 // directHosts are those that browsers do not ask the proxy for, as regular expressions on
 // the host: plain names, and addresses within the store or the machine. What the policy

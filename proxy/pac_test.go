@@ -123,7 +123,7 @@ func TestServePAC(t *testing.T) {
 		fmt.Sprintf("Content-Length: %d\r\n", len(file)) + "Content-Type: application/x-ns-proxy-autoconfig\r\n"
 	const (
 		none   = "404 Not Found\r\n"
-		proxy  = "This is a proxy. Browsers configure themselves by /proxy.pac.\n"
+		proxy  = "There is nothing here. Who you are is at /, "
 		bad    = "400 Bad Request\r\n"
 		not    = "405 Method Not Allowed\r\nAllow: GET, HEAD\r\n"
 		denied = "This is not let through."
@@ -134,9 +134,10 @@ func TestServePAC(t *testing.T) {
 		{"with a query", "GET /proxy.pac?x HTTP/1.1\r\nHost: [fe80::1]:3128", okay, file, ""},
 		{"by HTTP/1.0", "GET /proxy.pac HTTP/1.0", okay, file, ""},
 		{"its head", "HEAD /proxy.pac HTTP/1.1\r\nHost: 10.20.1.1:3128", okay, "", ""},
-		{"in order to change it", "POST /proxy.pac HTTP/1.1\r\nHost: 10.20.1.1:3128", not, "This is a file.\n", ""},
-		{"another file", "GET / HTTP/1.1\r\nHost: 10.20.1.1:3128", none, proxy, ""},
+		{"in order to change it", "POST /proxy.pac HTTP/1.1\r\nHost: 10.20.1.1:3128", not, "This is only to be read.\n", ""},
+		{"another file", "GET /index.html HTTP/1.1\r\nHost: 10.20.1.1:3128", none, proxy, ""},
 		{"another file, by name", "GET /favicon.ico HTTP/1.1\r\nHost: Tillgate.internal:3128", none, proxy, ""},
+		{"by absolute URL", "GET http://tillgate.internal/proxy.pac HTTP/1.1\r\nHost: tillgate.internal", okay, file, ""},
 		{"another host's", "GET / HTTP/1.1\r\nHost: check.example", bad, denied, `http deny malformed "check.example":80`},
 		{"no host's", "GET / HTTP/1.0", bad, denied, `http deny malformed "":80`},
 		{"of all", "OPTIONS * HTTP/1.1\r\nHost: 10.20.1.1:3128", none, proxy, ""},
