@@ -77,7 +77,7 @@ func Explain(set *policy.Set, q Question, now time.Time) Explanation {
 	} else if host, err := policy.HostPattern(name); err == nil {
 		name = host // written in the letters of its language
 	}
-	found := set.Explain(policy.Request{
+	r := policy.Request{
 		Plane:     q.Plane,
 		Client:    q.Client.Unmap().WithZone(""),
 		Interface: q.Interface,
@@ -85,7 +85,17 @@ func Explain(set *policy.Set, q Question, now time.Time) Explanation {
 		Port:      q.Port,
 		Proto:     q.Proto,
 		Now:       now,
-	})
+	}
+	found := set.Explain(r)
+	if q.Plane == policy.NTP && found.Decision.Pass() && !policy.IsLiteral(name) {
+		// Whatever address is asked for the time, the box answers; but a name leads to no
+		// address where DNS denies it.
+		ask := r
+		ask.Plane = policy.DNS
+		if byName := set.Explain(ask); !byName.Decision.Pass() {
+			found = byName
+		}
+	}
 	d := found.Decision
 	e := Explanation{
 		Client:    q.Client,
@@ -101,10 +111,15 @@ func Explain(set *policy.Set, q Question, now time.Time) Explanation {
 		Rule:      describeMatch(d.Rule),
 		Policy:    set.ID(),
 	}
-	if found.Special != "" {
+	switch {
+	case found.Special != "" && r.Plane == policy.HTTP:
+		e.Text = "answered by the box itself: " + found.Special
+	case found.Special != "":
 		e.Text = "answered by the box itself: special-use name, " + found.Special
+	case r.Plane == policy.NTP && d.Pass():
+		e.Text += "; whatever server is asked, the box answers where it serves time"
 	}
-	if d.Steer {
+	if d.Steer && d.Pass() {
 		e.Text += "; where the box serves time, it answers with its own address"
 	}
 	if d.Class != nil {

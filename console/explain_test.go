@@ -74,6 +74,22 @@ func TestExplain(t *testing.T) {
 				Verdict: "allow", Reason: "local-service",
 				Text: "answered by the box itself: special-use name, ICANN board resolution 2024.07.29.06"},
 		},
+		"the box's page": {
+			Question{Client: till, Name: "tillgate.internal", Port: 80, Proto: policy.TCP, Plane: policy.HTTP},
+			Explanation{Client: till, Class: "pos", Mode: "enforce", Plane: "http", Name: "tillgate.internal", Port: 80, Proto: "tcp",
+				Verdict: "allow", Reason: "local-service", Text: "answered by the box itself: the box's own page"},
+		},
+		"the time": {
+			Question{Client: till, Name: "time.windows.com", Port: 123, Proto: policy.UDP, Plane: policy.NTP},
+			Explanation{Client: till, Class: "pos", Mode: "enforce", Plane: "ntp", Name: "time.windows.com", Port: 123, Proto: "udp",
+				Verdict: "allow", Reason: "local-service",
+				Text: "a service of the store's own; whatever server is asked, the box answers where it serves time"},
+		},
+		"the time of a server that has no address": {
+			Question{Client: till, Name: "time.example", Port: 123, Proto: policy.UDP, Plane: policy.NTP},
+			Explanation{Client: till, Class: "pos", Mode: "enforce", Plane: "ntp", Name: "time.example", Port: 123, Proto: "udp",
+				Verdict: "deny", Reason: "not-documented", Text: "no rule names it"},
+		},
 		"a time server": {
 			Question{Client: till, Name: "time.windows.com"},
 			Explanation{Client: till, Class: "pos", Mode: "enforce", Plane: "dns", Name: "time.windows.com",

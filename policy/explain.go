@@ -33,18 +33,21 @@ func (s *Set) Suggest(name string) (Suggestion, bool) {
 // An Explanation is a decision with what a person wants to know beside it.
 type Explanation struct {
 	Decision   Decision
-	Special    string      // the source, where the box answers for the name by itself: see [SpecialUse]
+	Special    string      // where the box answers by itself: what for, of a name its source (see [SpecialUse])
 	Ports      []Port      // on which the class may reach the name
 	Others     []*Class    // classes that would be allowed what was asked
 	Nearest    []*Rule     // rules of the class with hosts most like the name, at most 5; none when it is allowed
 	Suggestion *Suggestion // nil: none
 }
 
+// httpPort is that of the box's page.
+const httpPort = 80
+
 // maxNearest is how many rules an explanation shows.
 const maxNearest = 5
 
-// Explain decides, and looks around. For DNS it knows what the box answers without
-// asking the policy, too. It takes time in proportion to the rules.
+// Explain decides, and looks around. For DNS and HTTP it knows what the box answers
+// without asking the policy, too. It takes time in proportion to the rules.
 func (s *Set) Explain(r Request) Explanation {
 	e := Explanation{Decision: s.Decide(r)}
 	if d := &e.Decision; r.Plane == DNS && d.Class != nil && d.Reason != BadName {
@@ -52,6 +55,9 @@ func (s *Set) Explain(r Request) Explanation {
 			*d, e.Special = decideSpecial(d.Class, r.Name, zone), source
 			return e
 		}
+	} else if r.Plane == HTTP && r.Name == boxName && r.Port == httpPort && d.Class != nil {
+		*d, e.Special = Decision{Class: d.Class, Verdict: Allow, Reason: LocalService}, "the box's own page"
+		return e
 	}
 	if g, ok := s.Suggest(r.Name); ok {
 		e.Suggestion = &g

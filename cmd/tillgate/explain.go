@@ -83,8 +83,11 @@ func parseQuestion(client, target string) (console.Question, error) {
 		}
 		q.Name, q.Port = host, uint16(n)
 		q.Proto, q.Plane = policy.TCP, policy.Connect
-		if n == 123 {
-			q.Proto, q.Plane = policy.UDP, policy.Firewall
+		switch n {
+		case 80:
+			q.Plane = policy.HTTP
+		case 123:
+			q.Proto, q.Plane = policy.UDP, policy.NTP
 		}
 	}
 	if q.Name == "" {
