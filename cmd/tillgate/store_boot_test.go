@@ -207,3 +207,28 @@ func TestStoreBootConspiracy(t *testing.T) {
 		})
 	}
 }
+
+// TestStoreBootConspiracyWarm has those servers lie that the box had the time of before: it
+// asks them before it sees a certificate. The system's clock tells who is right, so that names
+// are resolved.
+func TestStoreBootConspiracyWarm(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	sunmi := store.Terminal(t, "sunmi")
+	honest := store.Time(t, timeServers...)
+	(&boot{name: "no state, clock right", level: "fine"}).run(t, store, sunmi)
+	for i, name := range timeServers {
+		honest[i].Stop(t)
+		store.ServeTime(t, name, year)
+	}
+	box := store.Box.Start(t)
+	waitFor(t, func() bool { return timeOf(t, store).Level == "coarse" })
+	reply := resolve(t, sunmi, "udp", sunmi.Box4, question("www.qualcomm.cn", dns.TypeA))
+	if got, gist := addresses(reply); len(got) != 1 {
+		t.Errorf("www.qualcomm.cn: %s", gist)
+	}
+	if now, _, err := sntp(sunmi, sunmi.Box4, 0); err == nil || err.Error() != "unsynchronized server" {
+		t.Errorf("told %v by a clock off by %v", err, time.Until(now))
+	}
+	box.Stop(t)
+}

@@ -8,7 +8,7 @@ import (
 )
 
 // ErrConflict is that of [Clock.Verify] when the upstream's chain and a quorum of time
-// servers contradict each other, and nothing is there to tell who is right.
+// servers contradict each other, and the system's clock does not say that the chain is right.
 var ErrConflict = errors.New("the certificate and the time servers contradict each other")
 
 // Proof is that a chain is good, with the time in which it is.
@@ -26,7 +26,9 @@ type Proof struct {
 //
 //   - At Coarse and above it is verified at Now. If that fails, and the chain could be
 //     good at another time, the present one is not believed any more: unless it is that
-//     of time servers with which an earlier chain agrees.
+//     that of time servers with which an earlier chain agrees. Where no earlier chain
+//     does, the system's clock may tell that this chain is right; else neither is
+//     believed until they agree ([ErrConflict]).
 //   - At None, if it is good at the system's clock, that becomes Coarse.
 //   - Else it is verified at the earliest time that is not before the floor and at
 //     which all of it can be valid: the proof is provisional.
@@ -43,7 +45,13 @@ func (c *Clock) Verify(host string, certs []*x509.Certificate, roots *x509.CertP
 		c.claim = nil
 	}
 	if c.claim != nil {
-		return c.verifyClaim(host, certs, roots, now)
+		p, err := c.verifyClaim(host, certs, roots, now)
+		if err != nil {
+			if wall, ok := c.verifyWall(host, certs, roots, now); ok {
+				return wall, nil
+			}
+		}
+		return p, err
 	}
 	if c.Level() >= Coarse {
 		v, err := verify(host, certs, roots, c.Now(), now)
@@ -56,17 +64,16 @@ func (c *Clock) Verify(host string, certs []*x509.Certificate, roots *x509.CertP
 			return Proof{}, err
 		}
 		if done, err := c.contradicted(early, now, err); done {
+			if c.claim != nil {
+				if p, ok := c.verifyWall(host, certs, roots, now); ok {
+					return p, nil
+				}
+			}
 			return Proof{}, err
 		}
 	}
-	if wall := c.machine.wall(); !wall.Before(c.Floor()) {
-		if v, err := verify(host, certs, roots, wall, now); err == nil {
-			c.seen = v
-			e := &Estimate{Level: Coarse, Precision: precision, by: bySystem, raw: now, base: wall.Round(0).UTC(),
-				residual: unknownDrift, within: v}
-			c.publish(e, now, "by the system's clock, which agrees with "+v.String())
-			return v.proof(false), nil
-		}
+	if p, ok := c.verifyWall(host, certs, roots, now); ok {
+		return p, nil
 	}
 	v, err := c.verifyEarly(host, certs, roots, now)
 	if err != nil {
@@ -74,6 +81,23 @@ func (c *Clock) Verify(host string, certs []*x509.Certificate, roots *x509.CertP
 	}
 	c.seen = v
 	return v.proof(true), nil
+}
+
+// verifyWall judges a chain by the system's clock, which is Coarse if it is good then.
+func (c *Clock) verifyWall(host string, certs []*x509.Certificate, roots *x509.CertPool, now time.Duration) (Proof, bool) {
+	wall := c.machine.wall()
+	if wall.Before(c.Floor()) {
+		return Proof{}, false
+	}
+	v, err := verify(host, certs, roots, wall, now)
+	if err != nil {
+		return Proof{}, false
+	}
+	c.seen, c.claim = v, nil
+	e := &Estimate{Level: Coarse, Precision: precision, by: bySystem, raw: now, base: wall.Round(0).UTC(),
+		residual: unknownDrift, within: v}
+	c.publish(e, now, "by the system's clock, which agrees with "+v.String())
+	return v.proof(false), true
 }
 
 // believe notes a chain that is good at Now.

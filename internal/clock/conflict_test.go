@@ -12,6 +12,7 @@ func conflict(t *testing.T) *boot {
 	t.Helper()
 	b := newBoot(t, Config{})
 	b.lied = true
+	b.wall = -50 * year // it does not say who is right
 	b.add(year, year, year)
 	b.poll()
 	b.level(Fine)
@@ -32,6 +33,37 @@ func conflict(t *testing.T) *boot {
 		t.Fatalf("left to the next run: %+v", got)
 	}
 	return b
+}
+
+// The system's clock tells who is right, if it agrees with the chain: at once, or when it is set.
+// So it does not matter who was heard first.
+func TestConflictSettledByWall(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		b := newBoot(t, Config{})
+		if late {
+			b = conflict(t)
+			b.wall = 0
+		} else {
+			b.lied = true
+			b.add(year, year, year)
+			b.poll()
+			b.level(Fine)
+		}
+		b.proved()
+		b.level(Coarse)
+		b.near(time.Second)
+		b.poll()
+		b.level(Coarse)
+		b.proved()
+		for _, server := range b.servers {
+			server.wrong = 0
+		}
+		for range 3 {
+			b.poll()
+		}
+		b.level(Fine)
+		b.near(20 * time.Millisecond)
+	}
 }
 
 // Neither the chain nor the quorum is believed until they agree, or one of them is gone.
@@ -84,7 +116,9 @@ func TestConflict(t *testing.T) {
 			t.Errorf("before that is sure: %v", err)
 		}
 		b.pass(2 * time.Minute)
-		b.proved()
+		if err := b.clock.Dated(b.provisional(), b.truth); err != nil {
+			t.Error(err)
+		}
 		b.level(Coarse)
 		b.near(time.Second)
 		b.poll()
