@@ -32,9 +32,9 @@ var arrows = map[string]string{
 	"ntprelay": `policy decision internal/clock internal/pktinfo
 		github.com/beevik/ntp golang.org/x/sync golang.org/x/sys`,
 	"proxy":    `policy decision github.com/elazarl/goproxy internal/pktinfo golang.org/x/sync golang.org/x/sys`,
-	"firewall": `policy`,
+	"firewall": `policy github.com/mdlayher/netlink golang.org/x/sys`,
 	"console":  `policy decision`,
-	"cmd/tillgate": `policy decision internal/clock internal/strictyaml resolver proxy ntprelay console
+	"cmd/tillgate": `policy decision internal/clock internal/strictyaml resolver proxy ntprelay firewall console
 		github.com/google/renameio/v2
 		github.com/spf13/cobra github.com/coreos/go-systemd/v22 github.com/miekg/dns
 		golang.org/x/crypto/x509roots/fallback golang.org/x/sync golang.org/x/sys golang.org/x/term`,

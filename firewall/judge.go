@@ -1,0 +1,129 @@
+package firewall
+
+import (
+	"fmt"
+
+	"tillgate/policy"
+)
+
+// storeOnly are addresses that no Internet is behind, and what the table takes for the
+// store's: replies may go there, and what is observed may not.
+var storeOnly = map[bool]string{
+	true:  "10.0.0.0/8, 100.64.0.0/10, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16",
+	false: "fc00::/7, fe80::/10",
+}
+
+// special are addresses that are not of the Internet: the store's, and what no packet should
+// be sent to. IPv6 has one block that is (RFC 4291 section 2.4), and that of NAT64.
+const (
+	special4  = "0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16, 224.0.0.0/3"
+	internet6 = "64:ff9b::/96, 2000::/3"
+)
+
+// judge writes the chain that decides, of what the capture has left or sent to the box.
+func (t *table) judge() {
+	t.chain("judge", "let through, or stop\ndstnat + 10: it is known what was sent to the box, and nothing is routed yet")
+	t.line("type filter hook prerouting priority dstnat + 10; policy accept;")
+	t.line(`iifname "lo" accept`)
+	t.admin("accept")
+	t.dispatch("judge")
+	if ports := t.adminPorts(); len(t.cfg.Admin) > 0 && ports != "" {
+		t.line("ct direction original fib daddr type local tcp dport { %s } reject with tcp reset", ports)
+	}
+	t.end()
+}
+
+func (t *table) judgeOf(m member) {
+	name := m.class.Name
+	t.chain("judge-"+name, "class "+name)
+	t.line("jump alive")
+	t.line("fib daddr type local jump box")
+	t.networks(m)
+	if m.class.Mode == policy.Observe {
+		t.line("fib daddr type unicast ip daddr != { %s } goto observed-%s", special4, name)
+		t.line("fib daddr type unicast ip6 daddr { %s } goto observed-%s", internet6, name)
+	}
+	t.line("goto refused-%s", name)
+	t.end()
+}
+
+// endsOf writes what becomes of the packets of a class that no rule lets through.
+func (t *table) endsOf(m member) {
+	name := m.class.Name
+	t.chain("refused-"+name, "at once, so that the device need not wait; QUIC and DNS over TLS give way to what is redirected")
+	t.line("jump tell-refused-%s", name)
+	t.line("meta l4proto tcp reject with tcp reset")
+	t.line("meta l4proto udp reject with icmpx type port-unreachable")
+	t.line("reject with icmpx type admin-prohibited")
+	t.end()
+	t.tell(Refused, name)
+	if m.class.Mode == policy.Observe {
+		t.chain("observed-"+name, "it may pass, and is told of as what would not")
+		t.line("ct state established,related accept")
+		t.line("jump tell-observed-%s", name)
+		t.line("accept")
+		t.end()
+		t.tell(Observed, name)
+	}
+}
+
+// tell writes a chain that logs the first packet of each attempt, and counts all.
+func (t *table) tell(kind Kind, class string) {
+	t.chain(fmt.Sprintf("tell-%s-%s", kind, class), "count each packet, log the first of its kind; a source of many has few of them logged")
+	t.line("counter name %q", CounterName(kind, class))
+	t.line("update @%s { ip saddr counter }", SetSources4)
+	t.line("update @%s { ip6 saddr counter }", SetSources6)
+	seen := []struct{ set, match, key string }{
+		{SetPorts4, "meta l4proto { tcp, udp } ", "ip saddr . ip daddr . meta l4proto . th dport"},
+		{SetPorts6, "meta l4proto { tcp, udp } ", "ip6 saddr . ip6 daddr . meta l4proto . th dport"},
+		{SetOther4, "meta l4proto != { tcp, udp } ", "ip saddr . ip daddr . meta l4proto"},
+		{SetOther6, "meta l4proto != { tcp, udp } ", "ip6 saddr . ip6 daddr . meta l4proto"},
+	}
+	for _, s := range seen { // found in the set, its counter counts it
+		t.line("%s%s @%s return", s.match, s.key, s.set)
+	}
+	t.line("update @%s { ip saddr limit rate over 1/second burst %d packets } return", setBudget4, FirstBurst)
+	t.line("update @%s { ip6 saddr limit rate over 1/second burst %d packets } return", setBudget6, FirstBurst)
+	for _, s := range seen {
+		t.line("%sadd @%s { %s counter } log prefix %q group %d snaplen %d return",
+			s.match, s.set, s.key, LogPrefix(kind, class), LogGroup, LogSnap)
+	}
+	t.end()
+}
+
+// alive writes what a network needs to live, of every class.
+func (t *table) alive() {
+	t.chain("alive", "what a network needs to live")
+	t.text.WriteString("\t\t# answers to what the box, or somebody within the store, has begun, and errors about it\n")
+	for _, to := range []string{"fib daddr type local", "ip daddr { " + storeOnly[true] + " }", "ip6 daddr { " + storeOnly[false] + " }"} {
+		t.line("ct direction reply ct state established,related %s accept", to)
+		t.line("ct state related meta l4proto { icmp, ipv6-icmp } %s accept", to)
+	}
+	t.text.WriteString("\t\t# DHCP, either way: on a one-armed box the server may be elsewhere\n")
+	t.line("fib daddr type { local, broadcast } udp sport . udp dport { 68 . 67, 67 . 68 } accept")
+	t.line("ip6 daddr { fe80::/10, ff02::/16 } udp sport . udp dport { 546 . 547, 547 . 546 } accept")
+	t.text.WriteString("\t\t# neighbour discovery and multicast listeners, on the link only\n")
+	t.line("ip6 daddr { fe80::/10, ff02::/16 } icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-done, nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept")
+	t.line("fib daddr type local icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept")
+	t.text.WriteString("\t\t# chatter to all, which goes nowhere\n")
+	t.line("fib daddr type { broadcast, multicast } drop")
+	t.end()
+}
+
+// box writes what of the box the classes may reach.
+func (t *table) box() {
+	t.chain("box", "the box's own services; what is for intercept must have been sent there by the capture")
+	if t.cfg.DNS != 0 {
+		t.line("meta l4proto { tcp, udp } th dport %d accept", t.cfg.DNS)
+	}
+	if t.cfg.Proxy != 0 {
+		t.line("tcp dport %d accept", t.cfg.Proxy)
+	}
+	if t.cfg.NTP != 0 {
+		t.line("udp dport %d accept", t.cfg.NTP)
+	}
+	if t.cfg.Intercept != 0 {
+		t.line("ct status dnat tcp dport %d accept", t.cfg.Intercept)
+	}
+	t.end()
+}

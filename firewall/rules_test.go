@@ -1,0 +1,334 @@
+package firewall
+
+import (
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"tillgate/internal/storelab"
+	"tillgate/policy"
+)
+
+var update = flag.Bool("update", false, "write the golden file anew")
+
+// compile makes a set of a policy's text.
+func compile(t testing.TB, text string) *policy.Set {
+	t.Helper()
+	set, err := policy.Compile([]policy.File{{Name: "policy.yaml", Data: []byte(text)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+// examplePolicy is that of the design, with IPv6 beside it.
+const examplePolicy = `version: 1
+mode: enforce
+packs: [payxpert]
+classes:
+  sunmi: {networks: [10.20.1.0/24, "fd10:20:1::/64"], services: [payxpert/emv, payxpert/apm, payxpert/logs, "payxpert/sunmi-*"]}
+  pos:   {networks: [10.20.0.0/24], interfaces: [eth0.20], services: [payxpert/emv, payxpert/apm, payxpert/logs], time: true}
+  pc:    {networks: [10.20.9.0/24, "fd10:20:9::/64"], services: [payxpert/central, local/printer], mode: observe}
+services:
+  - id: local/printer
+    reason: receipt printer firmware, ticket 4711
+    until: 2027-01-31T00:00:00Z
+    destinations:
+      - {host: fw.printer.example, ports: [tcp/443]}
+      - {network: 10.20.5.7/32, ports: [tcp/9100]}
+deny: [{host: "*.ads.example"}]
+`
+
+var ports = Config{DNS: 53, Proxy: 3128, Intercept: 3129, NTP: 123, SSH: 22}
+
+func rules(t testing.TB, text string, cfg Config) Ruleset {
+	t.Helper()
+	r, err := Rules(compile(t, text), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// tryNFT has nft check a text, where it is there and may.
+func tryNFT(t testing.TB, text []byte) error {
+	storelab.Need(t, "nft")
+	if os.Geteuid() != 0 {
+		storelab.Skip(t, "nft checks for root only")
+	}
+	_, err := normal(t.Context(), text)
+	return err
+}
+
+// TestGolden is the whole text for the design's example.
+func TestGolden(t *testing.T) {
+	const file = "testdata/example.nft"
+	cfg := ports
+	cfg.Admin = []netip.Prefix{netip.MustParsePrefix("10.20.9.5/32"), netip.MustParsePrefix("fd10:20:9::5/128")}
+	cfg.Interfaces = map[string][]string{"pc": {"eth0.29"}}
+	got := rules(t, examplePolicy, cfg).Text()
+	if *update {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("(-want +got; go test -run Golden -update writes it anew)\n%s", diff)
+	}
+	if err := tryNFT(t, got); err != nil {
+		t.Error(err)
+	}
+}
+
+// chains are the lines of each chain.
+func chains(text []byte) map[string][]string {
+	all := make(map[string][]string)
+	name := ""
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		if rest, ok := strings.CutPrefix(line, "chain "); ok {
+			name = strings.TrimSuffix(rest, " {")
+			continue
+		}
+		all[name] = append(all[name], line)
+	}
+	return all
+}
+
+func TestRules(t *testing.T) {
+	for _, tt := range []struct {
+		what, policy string
+		cfg          func(*Config)
+		chain        string
+		has          []string
+		not          []string // parts
+	}{
+		{"ports that the rules name", `
+  a: {networks: [10.1.0.0/24], services: [local/a]}
+services: [{id: local/a, reason: r, destinations: [{host: a.example, ports: [tcp/8883, tcp/443]}, {host: b.example, ports: [tcp/443]}]}]`,
+			nil, "capture-a",
+			[]string{"tcp dport { 443, 8883 } redirect to :3129", "fib daddr type local tcp dport 80 redirect to :3129", "meta l4proto { tcp, udp } th dport 53 redirect to :53"},
+			[]string{"udp dport 123 redirect"}},
+		{"no ports", `
+  a: {networks: [10.1.0.0/24], services: []}`, nil, "capture-a", nil, []string{"tcp dport {"}},
+		{"time", `
+  a: {networks: [10.1.0.0/24], services: [], time: true}`, nil, "capture-a", []string{"udp dport 123 redirect to :123"}, nil},
+		{"time by a rule", `
+  a: {networks: [10.1.0.0/24], services: [payxpert/sunmi-ntp]}`, nil, "capture-a", []string{"udp dport 123 redirect to :123"}, nil},
+		{"nothing listens", `
+  a: {networks: [10.1.0.0/24], services: [payxpert/emv], time: true}`,
+			func(c *Config) { *c = Config{} }, "capture-a", nil, []string{"redirect", "accept"}},
+		{"nothing listens: the box", `
+  a: {networks: [10.1.0.0/24], services: [payxpert/emv], time: true}`,
+			func(c *Config) { *c = Config{} }, "box", nil, []string{"accept"}},
+		{"intercept is for what was redirected", `
+  a: {networks: [10.1.0.0/24], services: []}`, nil, "box", []string{"ct status dnat tcp dport 3129 accept"}, []string{" dport 22 ", "\ntcp dport 3129"}},
+		{"a network within the store", `
+  a: {networks: [10.1.0.0/24], services: [local/a]}
+services: [{id: local/a, reason: r, destinations: [{network: "fd00:7::/64", ports: [tcp/9100, udp/123]}]}]`, nil, "judge-a",
+			[]string{"ip6 daddr fd00:7::/64 tcp dport { 9100 } accept", "ip6 daddr fd00:7::/64 udp dport { 123 } accept", "goto refused-a"}, nil},
+		{"a network that has ended", `
+  a: {networks: [10.1.0.0/24], services: [local/a]}
+services: [{id: local/a, reason: r, until: 2026-01-01T00:00:00Z, destinations: [{network: 10.2.0.0/24, ports: [tcp/9100]}]}]`,
+			func(c *Config) { c.Now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }, "judge-a", nil, []string{"9100"}},
+		{"another class's admins", `
+  a: {networks: [10.1.0.0/24], services: []}`,
+			func(c *Config) {
+				c.Admin, c.Console = []netip.Prefix{netip.MustParsePrefix("10.1.0.7/32"), netip.MustParsePrefix("10.0.0.0/8")}, 8053
+			},
+			"judge", []string{
+				"ip saddr { 10.0.0.0/8 } fib daddr type local tcp dport { 22, 8053 } accept",
+				"ct direction original fib daddr type local tcp dport { 22, 8053 } reject with tcp reset",
+			}, []string{"ip6 saddr"}},
+		{"no admin locks nobody out", `
+  a: {networks: [10.1.0.0/24], services: []}`, nil, "judge", nil, []string{"22"}},
+		{"observed", `
+  a: {networks: [10.1.0.0/24], services: [], mode: observe}`, nil, "observed-a", []string{"jump tell-observed-a", "accept"}, nil},
+		{"a network within another", `
+  a: {networks: [10.1.0.0/16], services: []}
+  b: {networks: [10.1.4.0/24], services: []}`, nil, "judge",
+			[]string{"ip saddr vmap { 10.1.0.0/22 : goto judge-a, 10.1.4.0/24 : goto judge-b, 10.1.5.0-10.1.255.255 : goto judge-a }"}, nil},
+		{"by interface alone", `
+  a: {interfaces: [eth1], services: []}`, nil, "source-a", []string{"fib saddr . iif oif missing goto spoofed-a"}, []string{"saddr {", "!="}},
+		{"an interface of the box's settings", `
+  a: {networks: [192.168.0.0/16], services: []}`,
+			func(c *Config) { c.Interfaces = map[string][]string{"a": {"eth1"}} }, "source-a",
+			[]string{
+				`iifname { "eth1" } ip saddr != { 169.254.0.0/16, 192.168.0.0/16 } goto spoofed-a`,
+				`iifname { "eth1" } ip6 saddr != { fe80::/10 } goto spoofed-a`,
+			}, nil},
+		{"which leaves the rest of that space alone", `
+  a: {networks: [192.168.0.0/16], services: []}`,
+			func(c *Config) { c.Interfaces = map[string][]string{"a": {"eth1"}} }, "judge",
+			[]string{`iifname vmap { "eth1" : goto judge-a }`}, []string{"ip saddr"}},
+	} {
+		cfg := ports
+		if tt.cfg != nil {
+			tt.cfg(&cfg)
+		}
+		r := rules(t, "version: 1\nclasses:"+tt.policy+"\n", cfg)
+		got := chains(r.Text())[tt.chain]
+		text := "\n" + strings.Join(got, "\n") + "\n"
+		for _, want := range tt.has {
+			if !strings.Contains(text, "\n"+want+"\n") {
+				t.Errorf("%s: chain %s has no line %q:%s", tt.what, tt.chain, want, text)
+			}
+		}
+		for _, not := range tt.not {
+			if strings.Contains(text, not) {
+				t.Errorf("%s: chain %s has %q:%s", tt.what, tt.chain, not, text)
+			}
+		}
+		if err := tryNFT(t, r.Text()); err != nil {
+			t.Errorf("%s: %v\n%s", tt.what, err, r.Text())
+		}
+	}
+}
+
+func TestRulesErrors(t *testing.T) {
+	for _, tt := range []struct {
+		what, policy string
+		interfaces   map[string][]string
+		want         string
+	}{
+		{"the embedded policy", "", nil, "--interface terminal=eth0.20"},
+		{"an interface twice", "version: 1\nclasses:\n  a: {interfaces: [eth1], services: []}\n  b: {networks: [10.1.0.0/24], services: []}\n",
+			map[string][]string{"b": {"eth1"}}, "the interface eth1 is of class a and of class b"},
+		{"a class that is not there", "version: 1\nclasses:\n  a: {interfaces: [eth1], services: []}\n",
+			map[string][]string{"c": {"eth1"}}, "firewall.interfaces has class c"},
+		{"an interface that means others too", "version: 1\nclasses:\n  a: {networks: [10.1.0.0/24], services: []}\n",
+			map[string][]string{"a": {"eth*"}}, "a name that nft cannot be given"},
+	} {
+		set, err := policy.Embedded()
+		if tt.policy != "" {
+			set, err = compile(t, tt.policy), nil
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg := ports
+		cfg.Interfaces = tt.interfaces
+		if _, err := Rules(set, cfg); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", tt.what, err, tt.want)
+		}
+	}
+}
+
+// TestFacts: what a ruleset tells of itself.
+func TestFacts(t *testing.T) {
+	r := rules(t, strings.Replace(examplePolicy, `[10.20.1.0/24, "fd10:20:1::/64"]`, "[10.20.1.0/24]", 1), ports)
+	if want := time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC); !r.Until.Equal(want) {
+		t.Errorf("until %v, want %v", r.Until, want)
+	}
+	if got := fmt.Sprint(r.Clients, r.Interfaces); got != "[10.20.1.0/24 10.20.0.0/24] [eth0.20]" {
+		t.Errorf("clients and interfaces: %s", got)
+	}
+	if len(r.Gaps) != 1 || !strings.HasPrefix(r.Gaps[0], "class sunmi has no interface and no IPv6 network") {
+		t.Errorf("gaps: %q", r.Gaps)
+	}
+}
+
+// TestEveryClassEndsInRefusal: whatever the policy, what no rule lets through is refused
+// and told, for each class, and what comes by its interface or from its network gets there.
+func TestEveryClassEndsInRefusal(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		set := drawSet(t)
+		r, err := Rules(set, ports)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := chains(r.Text())
+		last := func(chain string) string {
+			lines := all[chain]
+			for i, l := range lines {
+				if l == "}" {
+					return lines[i-1]
+				}
+			}
+			return ""
+		}
+		for _, c := range set.Classes() {
+			if got := last("judge-" + c.Name); got != "goto refused-"+c.Name {
+				t.Errorf("class %s ends with %q", c.Name, got)
+			}
+			if got := last("refused-" + c.Name); !strings.HasPrefix(got, "reject ") || all["refused-"+c.Name][0] != "jump tell-refused-"+c.Name {
+				t.Errorf("class %s is refused by %q", c.Name, all["refused-"+c.Name])
+			}
+			way := strings.Join(all["judge"], "\n")
+			if !strings.Contains(way, " : goto judge-"+c.Name+",") && !strings.Contains(way, " : goto judge-"+c.Name+" }") {
+				t.Errorf("nothing leads to class %s:\n%s", c.Name, way)
+			}
+		}
+	})
+}
+
+// TestSpans compares the spans with what the policy says of each address.
+func TestSpans(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		set := drawSet(t)
+		spans := flatten(set.Classes())
+		for i, s := range spans {
+			if s.last.Less(s.first) || i > 0 && !spans[i-1].last.Less(s.first) {
+				t.Fatalf("%v after %v", s, spans[max(i-1, 0)])
+			}
+		}
+		for range 50 {
+			a := drawAddr(t)
+			var got *policy.Class
+			for _, s := range spans {
+				if s.first.Compare(a) <= 0 && a.Compare(s.last) <= 0 && s.first.Is4() == a.Is4() {
+					got = s.class
+				}
+			}
+			if want := set.Class(a, ""); got != want {
+				t.Fatalf("%v: %v, want %v", a, got, want)
+			}
+		}
+	})
+}
+
+// drawAddr draws from so few that networks of them are within each other.
+func drawAddr(t *rapid.T) netip.Addr {
+	if rapid.Bool().Draw(t, "v6") {
+		b := [16]byte{0xfd, 0x10, 15: rapid.Byte().Draw(t, "low")}
+		b[2] = rapid.SampledFrom([]byte{0, 1, 255}).Draw(t, "high")
+		return netip.AddrFrom16(b)
+	}
+	return netip.AddrFrom4([4]byte{10, rapid.SampledFrom([]byte{20, 21}).Draw(t, "second"),
+		rapid.SampledFrom([]byte{0, 1, 255}).Draw(t, "third"), rapid.Byte().Draw(t, "low")})
+}
+
+func drawSet(t *rapid.T) *policy.Set {
+	var text strings.Builder
+	text.WriteString("version: 1\nclasses:\n")
+	taken := make(map[netip.Prefix]bool)
+	for i := range rapid.IntRange(1, 4).Draw(t, "classes") {
+		var networks []string
+		for range rapid.IntRange(1, 4).Draw(t, "networks") {
+			a := drawAddr(t)
+			p, _ := a.Prefix(a.BitLen() - rapid.IntRange(0, 20).Draw(t, "host bits"))
+			if !taken[p] {
+				taken[p] = true
+				networks = append(networks, `"`+p.String()+`"`)
+			}
+		}
+		mode := rapid.SampledFrom([]string{"enforce", "observe"}).Draw(t, "mode")
+		fmt.Fprintf(&text, "  c%d: {networks: [%s], interfaces: [eth%d], services: [payxpert/emv], mode: %s}\n", i, strings.Join(networks, ", "), i, mode)
+	}
+	set, err := policy.Compile([]policy.File{{Name: "policy.yaml", Data: []byte(text.String())}})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, &text)
+	}
+	return set
+}

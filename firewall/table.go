@@ -1,0 +1,194 @@
+package firewall
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"tillgate/policy"
+)
+
+// A table is the text as it is written.
+type table struct {
+	cfg     Config
+	members []member
+	spans   []span
+
+	until time.Time
+	text  bytes.Buffer
+}
+
+// line writes a line within a chain, or within the table.
+func (t *table) line(format string, args ...any) {
+	fmt.Fprintf(&t.text, "\t\t"+format+"\n", args...)
+}
+
+// chain begins a chain, with what it is for.
+func (t *table) chain(name, why string) {
+	fmt.Fprintf(&t.text, "\n\t# %s\n\tchain %s {\n", strings.ReplaceAll(why, "\n", "\n\t# "), name)
+}
+
+func (t *table) end() { t.text.WriteString("\t}\n") }
+
+// write writes the whole.
+func (t *table) write(id string) {
+	fmt.Fprintf(&t.text, `# The packet filter of tillgate, of policy %[1]s. It is made by the program:
+# what it holds is changed in /etc/tillgate. See it with tillgate firewall print.
+#
+# All of it is judged before routing, so that it holds also on a box that forwards
+# nothing. Packets that are no class's go on to the host's other tables untouched;
+# what is let through here may still be dropped there.
+table %[2]s %[3]s {}
+delete table %[2]s %[3]s
+table %[2]s %[3]s {
+	comment "policy %[1]s"
+`, id, Family, Table)
+	t.counters()
+	t.sets()
+	t.sources()
+	t.captures()
+	t.judge()
+	for _, m := range t.members {
+		t.sourceOf(m)
+		t.captureOf(m)
+		t.judgeOf(m)
+		t.endsOf(m)
+	}
+	t.alive()
+	t.box()
+	t.text.WriteString("}\n")
+}
+
+func (t *table) counters() {
+	t.text.WriteString("\n\t# all packets of a class that were stopped, or let pass because the class is observed\n")
+	for _, m := range t.members {
+		for _, kind := range kindsOf(m) {
+			fmt.Fprintf(&t.text, "\tcounter %s {}\n", CounterName(kind, m.class.Name))
+		}
+	}
+}
+
+// kindsOf are the ends that a packet of a class may come to.
+func kindsOf(m member) []Kind {
+	if m.class.Mode == policy.Observe {
+		return []Kind{Refused, Observed, Spoofed}
+	}
+	return []Kind{Refused, Spoofed}
+}
+
+func (t *table) sets() {
+	t.text.WriteString("\n\t# attempts that were logged, and by source how many packets there were in all\n")
+	set := func(name, key string, size int, timeout time.Duration) {
+		fmt.Fprintf(&t.text, "\tset %s { typeof %s; size %d; flags dynamic,timeout; timeout %ds; }\n",
+			name, key, size, int(timeout.Seconds()))
+	}
+	set(SetPorts4, "ip saddr . ip daddr . meta l4proto . th dport", SeenSize, SeenFor)
+	set(SetPorts6, "ip6 saddr . ip6 daddr . meta l4proto . th dport", SeenSize, SeenFor)
+	set(SetOther4, "ip saddr . ip daddr . meta l4proto", SeenSize, SeenFor)
+	set(SetOther6, "ip6 saddr . ip6 daddr . meta l4proto", SeenSize, SeenFor)
+	set(SetSources4, "ip saddr", SourcesSize, SourcesFor)
+	set(SetSources6, "ip6 saddr", SourcesSize, SourcesFor)
+	set(setBudget4, "ip saddr", SourcesSize, SourcesFor)
+	set(setBudget6, "ip6 saddr", SourcesSize, SourcesFor)
+}
+
+// families are those of addresses, with their names in a rule and for people.
+var families = []struct {
+	is4         bool
+	name, title string
+}{{true, "ip", "IPv4"}, {false, "ip6", "IPv6"}}
+
+// dispatch sends a packet to the chain of its class. That of a spoofed source is gone by
+// then, so on an interface of a class all is the class's.
+func (t *table) dispatch(chain string) {
+	t.byInterface(chain)
+	for _, f := range families {
+		if narrow := t.narrow(f.is4, chain); narrow != "" {
+			t.line("%s saddr vmap { %s }", f.name, narrow)
+		}
+	}
+}
+
+func (t *table) byInterface(chain string) {
+	var list []string
+	for _, m := range t.members {
+		for _, name := range m.interfaces {
+			list = append(list, fmt.Sprintf("%q : goto %s-%s", name, chain, m.class.Name))
+		}
+	}
+	if len(list) > 0 {
+		t.line("iifname vmap { %s }", strings.Join(list, ", "))
+	}
+}
+
+// narrow are the entries for addresses that tell their class by themselves.
+func (t *table) narrow(is4 bool, chain string) string {
+	var list []string
+	for _, s := range t.spans {
+		if !s.wide && s.first.Is4() == is4 {
+			list = append(list, fmt.Sprintf("%s : goto %s-%s", s, chain, s.class.Name))
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// elements are the addresses of a family of the spans that are chosen.
+func (t *table) elements(is4 bool, choose func(span) bool) (list []string) {
+	for _, s := range t.spans {
+		if s.first.Is4() == is4 && choose(s) && !s.first.IsLoopback() {
+			list = append(list, s.String())
+		}
+	}
+	return list
+}
+
+// admin writes a rule for the admins' way to the box.
+func (t *table) admin(verdict string) {
+	ports := t.adminPorts()
+	for _, f := range families {
+		var list []string
+		for _, p := range outermost(t.cfg.Admin) {
+			if p.Addr().Is4() == f.is4 {
+				list = append(list, p.String())
+			}
+		}
+		if len(list) > 0 && ports != "" {
+			t.line("%s saddr { %s } fib daddr type local tcp dport { %s } %s", f.name, joined(list), ports, verdict)
+		}
+	}
+}
+
+// adminPorts are those of the box that are for admins.
+func (t *table) adminPorts() string { return portList(t.cfg.SSH, t.cfg.Console) }
+
+// portList is sorted, without doubles and without 0, which is no port.
+func portList(ports ...uint16) string {
+	ports = slices.Clone(ports)
+	slices.Sort(ports)
+	var list []string
+	for _, p := range slices.Compact(ports) {
+		if p != 0 {
+			list = append(list, strconv.Itoa(int(p)))
+		}
+	}
+	return joined(list)
+}
+
+func joined(list []string) string { return strings.Join(list, ", ") }
+
+// outermost are the networks that are not within another of them: those of a set of nft may
+// not overlap.
+func outermost(networks []netip.Prefix) (outer []netip.Prefix) {
+	networks = slices.Clone(networks)
+	slices.SortStableFunc(networks, func(a, b netip.Prefix) int { return a.Bits() - b.Bits() })
+	for _, p := range networks {
+		if !slices.ContainsFunc(outer, func(o netip.Prefix) bool { return o.Overlaps(p) }) {
+			outer = append(outer, p)
+		}
+	}
+	return outer
+}
