@@ -26,7 +26,7 @@ type Proof struct {
 //
 //   - At Coarse and above it is verified at Now. If that fails, and the chain could be
 //     good at another time, the present one is not believed any more: unless it is that
-//     that of time servers with which an earlier chain agrees. Where no earlier chain
+//     of time servers with which an earlier chain agrees. Where no earlier chain
 //     does, the system's clock may tell that this chain is right; else neither is
 //     believed until they agree ([ErrConflict]).
 //   - At None, if it is good at the system's clock, that becomes Coarse.
