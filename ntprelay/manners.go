@@ -3,6 +3,7 @@ package ntprelay
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"tillgate/internal/clock"
@@ -67,6 +68,10 @@ func (p *poller) looked(n *name, addrs []netip.Addr, err error, now time.Time) {
 	was := n.since
 	n.since = time.Time{}
 	n.due = now.Add(p.spread(resolveEvery))
+	if n.looked.IsZero() && len(addrs) > 0 && !slices.ContainsFunc(addrs, p.routable) {
+		// The other family's may be there a moment later: the look-up did not wait for them.
+		n.due = now.Add(p.spread(lookupRetry))
+	}
 	p.resolved(n, addrs, now)
 	if !was.IsZero() && p.silent {
 		p.awake(now) // names are found again: so may servers be
