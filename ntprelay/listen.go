@@ -106,7 +106,10 @@ func (r *Relay) read(conn *net.UDPConn) error {
 			return fmt.Errorf("reading NTP requests at %v: %w", conn.LocalAddr(), err)
 		}
 		info := pktinfo.Read(oob[:oobn])
-		q.raw = r.deps.Clock.Raw() - age(info.Stamp, time.Now())
+		// In this order: where the machine stalls in between the packet came late, which
+		// the client sees as delay. In the other it came early, which nobody sees.
+		waited := age(info.Stamp, time.Now())
+		q.raw = r.deps.Clock.Raw() - waited
 		q.from, q.client = from, from.Addr().WithZone("")
 		q.local, q.ifindex = info.Local, info.Interface
 		q.parse(wire[:n])
