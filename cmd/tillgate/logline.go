@@ -24,11 +24,12 @@ type logWriter struct {
 	w        io.Writer
 	display  display
 	location *time.Location
+	story    *story
 	day      string // of the line before, on a terminal
 }
 
 func newLogWriter(w io.Writer, d display, location *time.Location) *logWriter {
-	return &logWriter{w: w, display: d, location: location}
+	return &logWriter{w: w, display: d, location: location, story: newStory()}
 }
 
 // write writes a record: on a terminal within its width, what is too long going
@@ -46,6 +47,7 @@ func (l *logWriter) write(r *decision.Record) error {
 	}
 	if r.Plane.Decides() {
 		l.decision(&b, stamp, r)
+		l.story.hear(r)
 	} else {
 		l.event(&b, stamp, r)
 	}
@@ -69,7 +71,7 @@ var verdictColours = [...]string{policy.Deny: red, policy.Allow: green, policy.W
 
 // decision is a line with columns: a decision, or the end of what was let through.
 func (l *logWriter) decision(b *strings.Builder, stamp string, r *decision.Record) {
-	verdict, colour, text := r.Verdict.String(), verdictColours[r.Verdict], why(r, l.location)
+	verdict, colour, text := r.Verdict.String(), verdictColours[r.Verdict], l.story.why(r, l.location)
 	switch {
 	case r.Event == decision.EventClose:
 		verdict, colour, text = string(r.Event), faint, howItEnded(r, l.location)
@@ -124,15 +126,15 @@ func (l *logWriter) finish(b *strings.Builder, indent, column int, text string) 
 	}
 }
 
-// target is what the client wanted: a name, and a type of record, or a port and by which
-// way it asked.
+// target is what the client wanted: a name or an address, and a type of record, or a port
+// and by which way it asked.
 func target(r *decision.Record) string {
 	name := printable(r.Name)
 	switch {
 	case name == "" && r.Qtype != "":
 		name = "." // the root
 	case name == "" && r.Dest.IsValid():
-		return r.Dest.String()
+		name = r.Dest.Addr().String()
 	case name == "" && r.Port == 0:
 		return r.Plane.String()
 	}
@@ -142,6 +144,10 @@ func target(r *decision.Record) string {
 	switch r.Plane {
 	case policy.Connect, policy.TLS, policy.HTTP:
 		name += " " + r.Plane.String()
+	case policy.Firewall:
+		if r.Proto != policy.NoProto {
+			name += " " + r.Proto.String()
+		}
 	}
 	if r.Qtype != "" {
 		name += " " + printable(r.Qtype)
@@ -224,8 +230,8 @@ func wrongBy(offsetMs float64) string {
 	return roughly(off) + " fast"
 }
 
-// why is the reason in words, with the service that it is about.
-func why(r *decision.Record, location *time.Location) string {
+// why is the reason in words, with the service that it is about, and the addresses.
+func (s *story) why(r *decision.Record, location *time.Location) string {
 	var words []string
 	add := func(text string) {
 		if text != "" {
@@ -249,6 +255,8 @@ func why(r *decision.Record, location *time.Location) string {
 	if r.Verdict == policy.Allow && troubled(r) && (r.Plane == policy.DNS || r.Detail == "") {
 		add(strings.ReplaceAll(printable(r.Rcode), "_", " ")) // of the proxy it is words, which the detail has too
 	}
+	add(answers(r))
+	add(s.whereTo(r))
 	add(printable(r.Detail))
 	if text := wrongBy(r.OffsetMs); text != "" {
 		add("its clock is " + text)

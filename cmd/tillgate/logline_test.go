@@ -80,7 +80,7 @@ func TestLogOfAPipe(t *testing.T) {
 2026-11-22 07:01:20 deny  10.20.1.7 (sunmi)          . NS  no rule names it
 2026-11-22 07:01:21 policy  refused, 0123456789ab stays in force: policy.yaml:3:60: no such service: "payxpert/emw" (did you mean "payxpert/emv"?) (file)
 2026-11-22 07:01:22 policy  class pos is observed until 2026-11-22T08:01:22Z: till 4 cannot pay (root, uid 0)
-2026-11-22 07:01:23 allow 10.20.1.7 (sunmi)          dns.google:443 tls  row 1 payxpert/emv
+2026-11-22 07:01:23 allow 10.20.1.7 (sunmi)          dns.google:443 tls  row 1 payxpert/emv; to 8.8.8.8
 2026-11-22 07:01:24 close 10.20.1.7 (sunmi)          dns.google:443 tls  closed by the client after 5m03s; 2.0 KiB up, 3.0 MiB down
 2026-11-22 07:01:25 allow 10.20.1.7 (sunmi)          dns.google:443 connect  row 1 payxpert/emv; 8.8.8.8:443: connection refused
 2026-11-22 07:01:26 close 10.20.1.7 (sunmi)          evil.example:80 http  closed by the policy now in force (not-documented) after 812ms; 0 bytes up, 0 bytes down
@@ -122,7 +122,8 @@ Sunday, 22 November 2026
                  service: "payxpert/emw" (did you mean "payxpert/emv"?) (file)
 07:01:22 policy  class pos is observed until 2026-11-22T08:01:22Z: till 4 cannot
                  pay (root, uid 0)
-07:01:23 allow 10.20.1.7 (sunmi)          dns.google:443 tls  row 1 payxpert/emv
+07:01:23 allow 10.20.1.7 (sunmi)          dns.google:443 tls
+               row 1 payxpert/emv; to 8.8.8.8
 07:01:24 close 10.20.1.7 (sunmi)          dns.google:443 tls
                closed by the client after 5m03s; 2.0 KiB up, 3.0 MiB down
 07:01:25 allow 10.20.1.7 (sunmi)          dns.google:443 connect
