@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tillgate/console"
+	"tillgate/decision"
 	"tillgate/internal/clock"
 	"tillgate/policy"
 )
@@ -27,7 +28,8 @@ func newExplain(p process) *cobra.Command {
 		Long: `Say whether a client may resolve a name, or with a port may connect to it (port
 123: by NTP), and why; which rules are nearest; what others need in practice.
 
-The running box is asked, and where there is none the files. CLIENT is an
+The running box is asked, which also tells what became of the client's attempts of
+the last hour, and where there is none the files. CLIENT is an
 address; ADDRESS%INTERFACE says what it comes in by, for classes by interface.
 The exit status is 1 when it may not.`,
 		Example: `  tillgate explain 10.20.1.7 dns.google
@@ -100,6 +102,7 @@ func parseQuestion(client, target string) (console.Question, error) {
 type answered struct {
 	By string `json:"by"`
 	console.Explanation
+	Attempts []decision.Record `json:"attempts,omitempty"` // the client's latest on this name, oldest first
 }
 
 // explain asks the running box, or the files.
@@ -108,7 +111,10 @@ func explain(ctx context.Context, q console.Question, flags places, p process) (
 		c, _, err := findBox(ctx, flags.socket, p.getenv)
 		if err == nil {
 			e, err := c.Explain(ctx, q)
-			return answered{"the box at " + c.Socket, e}, failed(err)
+			if err != nil {
+				return answered{}, failed(err)
+			}
+			return answered{"the box at " + c.Socket, e, attempts(ctx, c, e)}, nil
 		}
 		if !isNoBox(err) || flags.socket != "" {
 			return answered{}, err
@@ -119,7 +125,7 @@ func explain(ctx context.Context, q console.Question, flags places, p process) (
 		return answered{}, err
 	}
 	now := clock.System(time.Now, readBuild().Time).Trusted()
-	return answered{by, console.Explain(set, q, now)}, nil
+	return answered{By: by, Explanation: console.Explain(set, q, now)}, nil
 }
 
 // loadPolicy reads the policy of a folder, by default the installed box's.
@@ -180,6 +186,10 @@ func writeExplanation(p process, e answered) {
 	}
 	for _, c := range e.Interfaces {
 		add("by interface", c.Class+" is what comes in by "+strings.Join(c.Interfaces, ", ")+"; ask with "+e.Client.String()+"%"+c.Interfaces[0])
+	}
+	story := newStory()
+	for i, r := range e.Attempts {
+		add([]string{"lately", ""}[min(i, 1)], attempted(story, &r))
 	}
 	add("policy", e.Policy+", of "+e.By)
 	d.facts(p.stdout, facts...)
