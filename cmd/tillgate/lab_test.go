@@ -14,6 +14,7 @@ import (
 const (
 	labClock    = "TILLGATE_LAB_CLOCK"     // what the system's clock is off by, a duration
 	labTimePort = "TILLGATE_LAB_TIME_PORT" // of the time servers
+	labConfirm  = "TILLGATE_LAB_CONFIRM"   // how long rules of the firewall wait to be confirmed
 )
 
 // inLab gives the process what its environment says of the lab.
@@ -25,6 +26,14 @@ func inLab(p *process) {
 			os.Exit(statusUsage)
 		}
 		p.lab.machine.Wall = func() time.Time { return time.Now().Add(off) }
+	}
+	if text := p.getenv(labConfirm); text != "" {
+		within, err := time.ParseDuration(text)
+		if err != nil {
+			fmt.Fprintf(p.stderr, "%s: %v\n", labConfirm, err)
+			os.Exit(statusUsage)
+		}
+		p.lab.confirmWithin = within
 	}
 	if text := p.getenv(labTimePort); text != "" {
 		port, err := strconv.ParseUint(text, 10, 16)

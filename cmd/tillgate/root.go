@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,6 +22,8 @@ type process struct {
 	lab struct {
 		machine  clock.Machine
 		timePort uint16 // of the time servers
+		// confirmWithin takes the place of the constant
+		confirmWithin time.Duration
 	}
 }
 
@@ -91,6 +94,7 @@ provider documents, and nothing else, and records every decision with its reason
 		newLog(p),
 		newPolicy(p),
 		newObserve(p),
+		newFirewall(p),
 		newStatus(p),
 		newTime(p),
 		newVersion(p),

@@ -100,20 +100,12 @@ func (s *settings) section(name string, readers ...namedReader) strictyaml.Key {
 	return strictyaml.Optional(name, strictyaml.Map(keys...))
 }
 
-// notServed returns what is given but belongs to planes that this version does
-// not have: listeners, and whole sections.
+// notServed returns the keys that are given but belong to planes that this version does
+// not have.
 func (s *settings) notServed() []string {
 	var keys []string
 	for _, k := range s.given {
-		section, name, _ := strings.Cut(k, ".")
-		switch {
-		case section == "listen" && name == "console":
-		case section == "firewall":
-			k = section
-		default:
-			continue
-		}
-		if !slices.Contains(keys, k) {
+		if k == "listen.console" {
 			keys = append(keys, k)
 		}
 	}

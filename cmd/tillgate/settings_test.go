@@ -137,7 +137,7 @@ journal: {sync: 14s, keep: 15d, max_size: 64MiB, repeat_window: 17s}
 	if diff := cmp.Diff(want, got, compareSettings); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	wantNotServed := strings.Fields("listen.console firewall")
+	wantNotServed := []string{"listen.console"}
 	if diff := cmp.Diff(wantNotServed, got.notServed()); diff != "" {
 		t.Errorf("not served (-want +got):\n%s", diff)
 	}

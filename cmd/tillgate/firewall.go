@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tillgate/firewall"
+	"tillgate/internal/clock"
+	"tillgate/policy"
+)
+
+func newFirewall(p process) *cobra.Command {
+	var f firewallFlags
+	cmd := &cobra.Command{
+		Use:   "firewall",
+		Short: "print, apply and check the nftables rules of the classes",
+		Long: `Make the packet filter of the policy: one table of nftables, inet tillgate, that sends
+the classes' DNS, time and documented ports to this box, and stops all else of theirs.
+Nothing outside of that table is touched.
+
+Without a command, the rules are printed. A class that has a whole private network, as
+that of the embedded policy, needs the interface that its devices come in by: with
+--interface, or under firewall in tillgate.yaml.`,
+		Example: `  tillgate firewall print --interface eth0.20
+  tillgate firewall apply
+  tillgate firewall check`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return printFirewall(cmd.Context(), f, p) },
+	}
+	f.on(cmd)
+	cmd.AddCommand(newFirewallPrint(p), newFirewallApply(p), newFirewallCheck(p), newFirewallRemove(p))
+	return cmd
+}
+
+// firewallFlags say of what the rules are made.
+type firewallFlags struct {
+	config, socket string
+	interfaces     []string
+}
+
+func (f *firewallFlags) on(cmd *cobra.Command) {
+	configFlag(cmd, &f.config, "make them of the files in this folder")
+	socketFlag(cmd, &f.socket)
+	cmd.Flags().StringArrayVar(&f.interfaces, "interface", nil, "`CLASS=NAME`, an interface that the class's devices come in by; of one class NAME alone")
+}
+
+func newFirewallPrint(p process) *cobra.Command {
+	var f firewallFlags
+	cmd := &cobra.Command{
+		Use:   "print",
+		Short: "print the rules, for nft -f",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return printFirewall(cmd.Context(), f, p) },
+	}
+	f.on(cmd)
+	return cmd
+}
+
+func printFirewall(ctx context.Context, f firewallFlags, p process) error {
+	r, err := f.rules(ctx, p)
+	if err != nil {
+		return err
+	}
+	_, err = p.stdout.Write(r.Text())
+	return failed(err)
+}
+
+func newFirewallRemove(p process) *cobra.Command {
+	return &cobra.Command{
+		Use:   "remove",
+		Short: "take the rules out of the kernel",
+		Long: `Take the table inet tillgate out of the kernel. What the classes may do is then up to
+the host's other tables alone.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			handle, err := firewall.Loaded(cmd.Context())
+			if err != nil {
+				return failed(err)
+			}
+			if handle == 0 {
+				fmt.Fprintln(p.stdout, "no rules are loaded")
+				return nil
+			}
+			if err := firewall.Remove(cmd.Context()); err != nil {
+				return failed(err)
+			}
+			fmt.Fprintln(p.stdout, "the rules are removed: what the classes may do is up to the host's other tables now")
+			return nil
+		},
+	}
+}
+
+// rules makes the rules of the files, and notes on the error output what an admin should
+// know of them.
+func (f *firewallFlags) rules(ctx context.Context, p process) (firewall.Ruleset, error) {
+	set, _, err := loadPolicy(f.config, p.getenv)
+	if err != nil {
+		return firewall.Ruleset{}, err
+	}
+	dir := f.config
+	if dir == "" {
+		dir = systemPlaces(p.getenv).config
+	}
+	s, err := readConfiguration(dir)
+	if err != nil {
+		return firewall.Ruleset{}, err
+	}
+	note := func(text string) { fmt.Fprintln(p.stderr, "note:", text) }
+	var now time.Time
+	_, status, err := findBox(ctx, f.socket, p.getenv)
+	switch {
+	case err == nil:
+		if status.Policy.ID != set.ID() {
+			note(fmt.Sprintf("the box has policy %s in force, these files make %s; tillgate status says why", status.Policy.ID, set.ID()))
+		}
+		if status.Time.Level != clock.None.String() {
+			now = time.Now()
+		}
+	case !isNoBox(err) || f.socket != "":
+		return firewall.Ruleset{}, err
+	}
+	cfg := rulesConfig(s, now)
+	if cfg.Interfaces, err = addInterfaces(cfg.Interfaces, f.interfaces, set); err != nil {
+		return firewall.Ruleset{}, err
+	}
+	r, err := firewall.Rules(set, cfg)
+	if err != nil {
+		return r, configurationError{dir, err, "No rules are made."}
+	}
+	for _, gap := range r.Gaps {
+		note(gap)
+	}
+	return r, nil
+}
+
+// sshPort is where an admin's SSH comes in.
+const sshPort = 22
+
+// rulesConfig is what tillgate.yaml says of the rules.
+func rulesConfig(s settings, now time.Time) firewall.Config {
+	return firewall.Config{
+		Interfaces: s.Firewall.Interfaces,
+		Admin:      s.Firewall.Admin,
+		DNS:        servedPort(s.Listen.DNS),
+		Proxy:      servedPort(s.Listen.Proxy),
+		Intercept:  servedPort(s.Listen.Intercept),
+		NTP:        servedPort(s.Listen.NTP),
+		Console:    servedPort(s.Listen.Console),
+		SSH:        sshPort,
+		Now:        now,
+	}
+}
+
+// servedPort is the first port of a list that others than the box itself can reach.
+func servedPort(list []string) uint16 {
+	for _, text := range list {
+		host, port, _ := net.SplitHostPort(text) // the settings have been read
+		if a, err := netip.ParseAddr(host); err == nil && a.IsLoopback() {
+			continue
+		}
+		if n, err := strconv.ParseUint(port, 10, 16); err == nil {
+			return uint16(n)
+		}
+	}
+	return 0
+}
+
+// addInterfaces adds those of the flag to those of the settings.
+func addInterfaces(have map[string][]string, flags []string, set *policy.Set) (map[string][]string, error) {
+	all := maps.Clone(have)
+	for _, text := range flags {
+		class, name, ok := strings.Cut(text, "=")
+		if !ok {
+			name = text
+			if len(set.Classes()) != 1 {
+				return nil, fmt.Errorf("--interface %s: which class comes in by it? write --interface %s=%s", text, set.Classes()[0].Name, text)
+			}
+			class = set.Classes()[0].Name
+		}
+		if !isInterfaceName(name) {
+			return nil, fmt.Errorf("--interface %s: %q is not the name of an interface; ip link lists them", text, name)
+		}
+		if !slices.ContainsFunc(set.Classes(), func(c *policy.Class) bool { return c.Name == class }) {
+			return nil, fmt.Errorf("--interface %s: the policy has no class %q", text, class)
+		}
+		all[class] = append(slices.Clone(all[class]), name)
+	}
+	return all, nil
+}
