@@ -58,8 +58,9 @@ const (
 type Kind uint8
 
 // The kinds. Observed let it pass, since its class is only observed. The source of a
-// Spoofed one is not of its interface's class, which is the class that is told; it is in no
-// set, but told a few times a second and counted by class.
+// Spoofed one is not of its interface's class, which is the class that is told (where the
+// interface is no class's, that of the source); it is in no set, but told a few times a
+// second and counted by class.
 const (
 	Refused Kind = iota
 	Observed

@@ -25,9 +25,10 @@ const witness = `table inet witness {
 	set v6 { typeof ip6 saddr . ip6 daddr . meta l4proto; size 65535; flags dynamic; }
 	chain in {
 		type filter hook prerouting priority raw - 2;
-		iifname != "line" accept
-		ip saddr != 45.60.0.2 add @v4 { ip saddr . ip daddr . meta l4proto }
-		ip6 saddr != { 2a02:26f0:45:60::2, fe80::/10, :: } add @v6 { ip6 saddr . ip6 daddr . meta l4proto }
+		iifname != { "line", "uplink" } accept
+		ip6 daddr ff02::/16 accept
+		ip saddr != { 45.60.0.2, 10.20.1.1 } add @v4 { ip saddr . ip daddr . meta l4proto }
+		ip6 saddr != { 2a02:26f0:45:60::2, fd10:20:1::1, fe80::/10, :: } add @v6 { ip6 saddr . ip6 daddr . meta l4proto }
 	}
 }`
 

@@ -172,6 +172,12 @@ func (b *Box) Tillgate(ctx context.Context, args ...string) (string, error) {
 	return b.run(b.tillgate(ctx, args...))
 }
 
+// StartTillgate starts a command line on the box, as root, and does not wait for it.
+func (b *Box) StartTillgate(t TB, args ...string) *Process {
+	t.Helper()
+	return b.start(t, b.tillgate(context.Background(), args...))
+}
+
 // tillgate is the program under its own name: a test binary that runs itself
 // as the box can tell by it what it is meant to be.
 func (b *Box) tillgate(ctx context.Context, args ...string) *exec.Cmd {
