@@ -76,11 +76,17 @@ type Key struct {
 	Rcode   string
 	Stale   bool
 	By      string
+	Dest    netip.AddrPort // of the firewall, which knows no names
 }
 
 // Key returns what the record is a repeat by.
 func (r *Record) Key() Key {
-	return Key{r.Plane, r.Event, r.Verdict, r.Reason, r.Client, r.Name, r.Port, r.Proto, r.Qtype, r.Rcode, r.Stale, r.By}
+	k := Key{Plane: r.Plane, Event: r.Event, Verdict: r.Verdict, Reason: r.Reason, Client: r.Client, Name: r.Name,
+		Port: r.Port, Proto: r.Proto, Qtype: r.Qtype, Rcode: r.Rcode, Stale: r.Stale, By: r.By}
+	if r.Plane == policy.Firewall {
+		k.Dest = r.Dest
+	}
+	return k
 }
 
 // counted reports whether repeats of the record are counted. Those of decisions are; and

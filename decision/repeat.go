@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"tillgate/policy"
 )
 
 // Bounds of the table of repeats. They bound the records that decisions can
@@ -176,8 +178,11 @@ func (t *repeats) overflow(s *shard, r *Record, now time.Time) *window {
 // common returns what a decision's repeats share with it.
 func common(r Record) Record {
 	r.Time, r.Count, r.Until = time.Time{}, 0, time.Time{}
-	r.Dest, r.Answers, r.CNAME = netip.AddrPort{}, nil, nil
-	r.Up, r.Down, r.Ms, r.OffsetMs, r.Detail = 0, 0, 0, 0, ""
+	r.Answers, r.CNAME = nil, nil
+	r.Up, r.Down, r.Ms, r.OffsetMs = 0, 0, 0, 0
+	if r.Plane != policy.Firewall { // its repeats have one destination, and what is said of that
+		r.Dest, r.Detail = netip.AddrPort{}, ""
+	}
 	return r
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -476,4 +477,25 @@ func BenchmarkParseRecord(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// The firewall knows no names: what its attempts are told apart by is where they were to
+// go, and the record of the repeats says so, too.
+func TestRepeatsOfTheFirewall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := mustOpen(t, Config{Dir: t.TempDir(), Sync: time.Minute}, quickDisk(), defaults())
+		for _, dest := range []string{"8.8.8.8:853", "8.8.4.4:853", "8.8.8.8:853", "8.8.8.8:853"} {
+			j.attempt(Record{Plane: policy.Firewall, Reason: policy.FirewallReject, Client: netip.MustParseAddr("10.0.0.1"),
+				Port: 853, Proto: policy.TCP, Dest: netip.MustParseAddrPort(dest), Count: 5, Detail: "of " + dest})
+		}
+		j.repeats.writeCounts()
+		var got []string
+		for _, r := range pendingRecords(t, j) {
+			got = append(got, fmt.Sprintf("%s %s %d", r.Dest, r.Detail, r.Count))
+		}
+		want := []string{"8.8.8.8:853 of 8.8.8.8:853 5", "8.8.4.4:853 of 8.8.4.4:853 5", "8.8.8.8:853 of 8.8.8.8:853 2"}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	})
 }
