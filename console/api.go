@@ -7,6 +7,8 @@
 //	GET /v1/log?since=&until=&client=&class=&name=&plane=&verdict=&follow=1
 //	POST /v1/observe {"class": "pos", "for": "2h", "reason": "..."}
 //	POST /v1/time/reset {}
+//	GET /v1/firewall?have=                             the rules of the packet filter
+//	POST /v1/firewall/records                          what it refused, a record a line
 //
 // Each but the log answers with one JSON object, an error with {"error": "..."}.
 // The log is a stream of lines: the journal's records as they are written, and
@@ -40,6 +42,7 @@ type Config struct {
 	Observe func(context.Context, policy.ObserveRequest) (policy.Observation, error)
 	// ResetTime forgets what was known of the time; by is the user who asks.
 	ResetTime func(ctx context.Context, by string) (TimeReset, error)
+	Firewall  Firewall
 	Log       *slog.Logger
 }
 
@@ -65,6 +68,8 @@ func NewAPI(stopping context.Context, cfg Config) *API {
 	a.mux.HandleFunc("GET /v1/log", a.log)
 	a.mux.HandleFunc("POST /v1/observe", a.observe)
 	a.mux.HandleFunc("POST /v1/time/reset", a.resetTime)
+	a.mux.HandleFunc("GET /v1/firewall", a.firewall)
+	a.mux.HandleFunc("POST /v1/firewall/records", a.firewallRecords)
 	return a
 }
 

@@ -64,7 +64,7 @@ func (c *Client) Explain(ctx context.Context, q Question) (Explanation, error) {
 }
 
 func ask[T any](ctx context.Context, c *Client, target string) (T, error) {
-	return exchange[T](ctx, c, http.MethodGet, target, nil)
+	return exchange[T](ctx, c, http.MethodGet, target, "", nil)
 }
 
 func post[T any](ctx context.Context, c *Client, target string, question any) (answer T, err error) {
@@ -72,14 +72,14 @@ func post[T any](ctx context.Context, c *Client, target string, question any) (a
 	if err != nil {
 		return answer, err
 	}
-	return exchange[T](ctx, c, http.MethodPost, target, body)
+	return exchange[T](ctx, c, http.MethodPost, target, "application/json", body)
 }
 
 // exchange reads an answer that is one object.
-func exchange[T any](ctx context.Context, c *Client, method, target string, body []byte) (answer T, err error) {
+func exchange[T any](ctx context.Context, c *Client, method, target, kind string, body []byte) (answer T, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	resp, err := c.do(ctx, method, target, body)
+	resp, err := c.do(ctx, method, target, kind, body)
 	if err != nil {
 		return answer, err
 	}
@@ -101,7 +101,7 @@ type LogLine struct {
 // without one when the box stops.
 func (c *Client) Log(ctx context.Context, q LogQuery) iter.Seq2[LogLine, error] {
 	return func(yield func(LogLine, error) bool) {
-		resp, err := c.do(ctx, http.MethodGet, "/v1/log?"+q.Values().Encode(), nil)
+		resp, err := c.do(ctx, http.MethodGet, "/v1/log?"+q.Values().Encode(), "", nil)
 		if err != nil {
 			yield(LogLine{}, err)
 			return
@@ -135,14 +135,14 @@ func parseLine(text []byte) (LogLine, error) {
 	return LogLine{JSON: text, Record: r}, nil
 }
 
-// do returns a response with status 200. A body is JSON; nil is none.
-func (c *Client) do(ctx context.Context, method, target string, body []byte) (*http.Response, error) {
+// do returns a response with status 200. A body of no kind is none.
+func (c *Client) do(ctx context.Context, method, target, kind string, body []byte) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://tillgate"+target, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
 	}
 	resp, err := c.http.Do(req)
 	switch {
