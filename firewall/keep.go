@@ -1,0 +1,366 @@
+package firewall
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/google/renameio/v2"
+	"golang.org/x/sync/errgroup"
+
+	"tillgate/decision"
+)
+
+const (
+	askAgain   = time.Second      // after the box did not answer
+	applyAgain = 10 * time.Second // after the kernel did not take its rules
+	// lookEvery is how often the table is looked at though nobody told of a change.
+	lookEvery = 10 * time.Second
+	// settle is how long a change of tables is left to be complete: others' programs
+	// flush and load anew.
+	settle = 100 * time.Millisecond
+	// countEvery is how often the counters are read.
+	countEvery = 2 * time.Second
+	// sendEvery is the least time from one batch of records to the next.
+	sendEvery = 250 * time.Millisecond
+	// reopenAfter is how long to wait for the log, or the changes, after they failed.
+	reopenAfter = 10 * time.Second
+	nftWithin   = 30 * time.Second // on a slow router, with many rules
+	// lastWords bounds the handing over of records at the end.
+	lastWords = time.Second
+
+	// MaxBatch is how many records are handed over at once, at most.
+	MaxBatch = 256
+)
+
+// KeeperConfig is what a [Keeper] is told.
+type KeeperConfig struct {
+	File string // of the rules that were in force last
+}
+
+// KeeperDeps are what a Keeper uses of others.
+type KeeperDeps struct {
+	// Rules returns the box's rules, and the networks of its classes. It waits for a while
+	// if those are what has the hash have ([HashText]), and then returns them all the same.
+	Rules func(ctx context.Context, have string) (text []byte, networks []netip.Prefix, err error)
+	// Records hands over records, at most MaxBatch.
+	Records func(context.Context, []decision.Record) error
+	// Ready is called when the last rules are in force, or there are none.
+	Ready func()
+	Now   func() time.Time // by Go's monotonic clock
+	Log   *slog.Logger
+}
+
+// A Keeper has the box's rules in the kernel, whatever happens to the box, to itself or to
+// the kernel's tables. It never takes them away: not when it ends, and not when it fails.
+type Keeper struct {
+	cfg   KeeperConfig
+	deps  KeeperDeps
+	tally *tally
+
+	mu       sync.Mutex
+	text     []byte         // to be in force; nil: the box never had any
+	networks []netip.Prefix // whose old connections go around them; not known of the last rules
+	shown    []byte         // what nft shows of the rules when they are in force; nil: they are not
+}
+
+// NewKeeper starts nothing.
+func NewKeeper(cfg KeeperConfig, deps KeeperDeps) *Keeper {
+	return &Keeper{cfg: cfg, deps: deps, tally: newTally(deps.Now)}
+}
+
+// Serve keeps the rules until ctx ends. It takes CAP_NET_ADMIN.
+func (k *Keeper) Serve(ctx context.Context) error {
+	k.restore(ctx)
+	k.deps.Ready()
+	var g errgroup.Group
+	g.Go(func() error { k.follow(ctx); return nil })
+	g.Go(func() error { k.guard(ctx); return nil })
+	g.Go(func() error { k.read(ctx); return nil })
+	g.Go(func() error { k.count(ctx); return nil })
+	g.Go(func() error { k.send(ctx); return nil })
+	return g.Wait()
+}
+
+// restore puts the last rules in force, before the network is up and the box answers.
+func (k *Keeper) restore(ctx context.Context) {
+	text, err := os.ReadFile(k.cfg.File)
+	if errors.Is(err, fs.ErrNotExist) {
+		k.deps.Log.Warn("there are no rules yet; until the box has told its own, nothing is kept from the Internet here", "file", k.cfg.File)
+		return
+	}
+	if err == nil {
+		err = CheckText(text)
+	}
+	if err != nil {
+		k.deps.Log.Error("the last rules can't be used", "file", k.cfg.File, "err", err)
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.text = text
+	if err := k.apply(ctx); err != nil {
+		k.deps.Log.Error("the last rules are not in force", "file", k.cfg.File, "err", err)
+		return
+	}
+	k.deps.Log.Info("the last rules are in force", "file", k.cfg.File)
+}
+
+// apply puts k.text in force, in one transaction: there is no moment without rules.
+func (k *Keeper) apply(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, nftWithin)
+	defer cancel()
+	if err := harvest(k.tally); err != nil { // the new table counts from zero
+		k.deps.Log.Warn("counters could not be read before new rules", "err", err)
+	}
+	k.shown = nil
+	if err := Load(ctx, k.text); err != nil {
+		return err
+	}
+	k.tally.renewed()
+	shown, err := list(ctx)
+	if err != nil {
+		return err
+	}
+	k.shown = shown
+	k.forget()
+	return nil
+}
+
+// forget ends connections that are older than the rules. These stop their packets all the
+// same, so that it fails is not grave: a device that asks from the same port again is not
+// redirected for as long.
+func (k *Keeper) forget() {
+	own, err := net.InterfaceAddrs()
+	var local []netip.Addr
+	for _, a := range own {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			local = append(local, p.Addr())
+		}
+	}
+	if err == nil {
+		_, err = Forget(k.networks, local)
+	}
+	if err != nil {
+		k.deps.Log.Warn("connections older than the rules are not ended", "err", err)
+	}
+}
+
+// follow has the box's rules in force.
+func (k *Keeper) follow(ctx context.Context) {
+	said := ""
+	for ctx.Err() == nil {
+		wait, err := k.update(ctx)
+		switch {
+		case err == nil:
+			said = ""
+		case ctx.Err() == nil && err.Error() != said: // a box that is off says so once
+			said = err.Error()
+			k.deps.Log.Warn("the rules that were in force last stay", "err", err)
+		}
+		pause(ctx, wait)
+	}
+}
+
+// update asks for rules once, and says how long to wait until it is to ask again.
+func (k *Keeper) update(ctx context.Context) (wait time.Duration, err error) {
+	k.mu.Lock()
+	have := HashText(k.text)
+	if k.shown == nil {
+		have = "" // nothing is
+	}
+	k.mu.Unlock()
+	text, networks, err := k.deps.Rules(ctx, have)
+	if err != nil {
+		return askAgain, fmt.Errorf("asking the box for its rules: %w", err)
+	}
+	if HashText(text) == have {
+		return settle, nil
+	}
+	if err := CheckText(text); err != nil {
+		return applyAgain, fmt.Errorf("the box's rules were not taken: %w", err)
+	}
+	if err := k.enact(ctx, text, networks); err != nil {
+		return applyAgain, fmt.Errorf("the box's rules are not in force: %w", err)
+	}
+	return 0, nil
+}
+
+// enact puts new rules in force, and keeps them for the next start. Rules that the kernel
+// does not take leave those before them, and the file, as they are.
+func (k *Keeper) enact(ctx context.Context, text []byte, networks []netip.Prefix) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	before, beforeNetworks := k.text, k.networks
+	k.text, k.networks = text, networks
+	if err := k.apply(ctx); err != nil {
+		k.text, k.networks = before, beforeNetworks
+		return err
+	}
+	k.deps.Log.Info("rules in force", "hash", HashText(text)[:12])
+	if err := renameio.WriteFile(k.cfg.File, text, 0o640); err != nil {
+		k.deps.Log.Error("the rules are not kept for the next start", "err", err)
+	}
+	return nil
+}
+
+// guard puts the table back when somebody has changed it.
+func (k *Keeper) guard(ctx context.Context) {
+	changed := make(chan struct{}, 1)
+	var g sync.WaitGroup
+	g.Go(func() {
+		for ctx.Err() == nil {
+			if err := watchTables(ctx, changed); err != nil {
+				k.deps.Log.Warn("changes of the kernel's tables are seen late", "err", err)
+			}
+			pause(ctx, reopenAfter)
+		}
+	})
+	defer g.Wait()
+	poll := time.NewTicker(lookEvery)
+	defer poll.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-poll.C:
+		case <-changed:
+			pause(ctx, settle)
+		}
+		if err := k.putBack(ctx); err != nil && ctx.Err() == nil {
+			k.deps.Log.Error("the rules are not in force", "err", err)
+		}
+	}
+}
+
+// putBack looks at the table, and applies the rules again if it is not as it was made.
+func (k *Keeper) putBack(ctx context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.text == nil {
+		return nil
+	}
+	if k.shown != nil {
+		look, cancel := context.WithTimeout(ctx, nftWithin)
+		defer cancel()
+		if now, err := list(look); err == nil && bytes.Equal(now, k.shown) || ctx.Err() != nil {
+			return nil
+		}
+		k.deps.Log.Warn("somebody changed the box's table of rules")
+	}
+	if err := k.apply(ctx); err != nil {
+		return err
+	}
+	k.deps.Log.Info("the rules are in force again")
+	return nil
+}
+
+// read takes what the rules log.
+func (k *Keeper) read(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := k.readLog(ctx); err != nil && ctx.Err() == nil {
+			k.deps.Log.Warn("blocked attempts are not seen as they happen, only counted", "err", err)
+		}
+		pause(ctx, reopenAfter)
+	}
+}
+
+func (k *Keeper) readLog(ctx context.Context) error {
+	log, err := openLog(LogGroup)
+	if err != nil {
+		return err
+	}
+	defer log.close()
+	defer context.AfterFunc(ctx, log.interrupt)()
+	for {
+		err := log.receive(func(s sight) {
+			if kind, class, ok := ParseLogPrefix(s.prefix); ok {
+				k.tally.sight(labelOf(kind, class), s.attempt)
+			}
+		})
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, errLost):
+			k.deps.Log.Warn("blocked attempts came too fast to be seen one by one; they are counted")
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// count reads the counters again and again.
+func (k *Keeper) count(ctx context.Context) {
+	said := false
+	for ctx.Err() == nil {
+		err := k.harvest()
+		if err != nil && !said {
+			k.deps.Log.Warn("counters could not be read", "err", err)
+		}
+		said = err != nil
+		pause(ctx, countEvery)
+	}
+}
+
+func (k *Keeper) harvest() error {
+	k.mu.Lock() // not while the table is a new one
+	defer k.mu.Unlock()
+	return harvest(k.tally)
+}
+
+// send hands records to the box. While it does not answer they stay in the tally.
+func (k *Keeper) send(ctx context.Context) {
+	for {
+		select {
+		case <-k.tally.wake:
+		case <-ctx.Done():
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+			defer cancel()
+			k.harvest()
+			for k.hand(end) == nil && !k.tally.empty() {
+			}
+			return
+		}
+		wait := sendEvery
+		if err := k.hand(ctx); err != nil {
+			wait = askAgain
+		}
+		if !k.tally.empty() {
+			k.tally.signal()
+		}
+		pause(ctx, wait)
+	}
+}
+
+func (k *Keeper) hand(ctx context.Context) error {
+	b := k.tally.take(MaxBatch)
+	if len(b.records) == 0 {
+		return nil
+	}
+	if err := k.deps.Records(ctx, b.records); err != nil {
+		return err
+	}
+	k.tally.taken(b)
+	return nil
+}
+
+// pause waits for so long, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

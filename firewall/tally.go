@@ -1,0 +1,376 @@
+package firewall
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"tillgate/decision"
+	"tillgate/policy"
+)
+
+// Bounds of a tally. They are what it costs the box and the journal that somebody tries
+// all ports of all addresses.
+const (
+	// maxAttempts is how many of one client's attempts are told one by one within
+	// attemptRest. The journal has room for those of eight clients that share a shard of
+	// its table of repeats (256 windows).
+	maxAttempts = 32
+	maxClients  = 256     // of a class, of one family
+	maxAll      = 8192    // attempts that are told one by one, of all clients
+	maxSeen     = 1 << 15 // elements of which it is known how much was told
+	maxSources  = 8192
+	attemptRest = 10 * time.Second
+)
+
+// A label is what the rules say of a packet beside its head.
+type label struct {
+	class   string
+	verdict policy.Verdict
+	reason  policy.Reason
+}
+
+// A tally counts attempts until the box has taken them. It is the memory for a box that
+// does not answer as well: what finds no room in it is counted by client, then by class.
+//
+// The kernel counts each packet three times: by class, by source and, of attempts that
+// have an element in a set, by attempt. What is told of these is taken off what is owed of
+// their source and their class, so the rest of a source is what it sent beyond, and the rest
+// of a class is what of it has no source. So what the log or a table lost is told all the
+// same, if by a name less exact. The first packet of an attempt comes by the log as well, at once.
+type tally struct {
+	now  func() time.Time
+	wake chan struct{} // holds one when there is something to take
+
+	mu      sync.Mutex
+	round   uint64 // of reading the sets
+	seen    map[attempt]*seen
+	sources map[netip.Addr]*source
+	classes map[label]*ledger
+
+	groups   map[group]*clients // what was not taken yet
+	attempts int                // in all groups
+}
+
+// seen is an element of a set, of which so many packets are told.
+type seen struct {
+	packets uint64
+	sighted bool // by the log, too
+	round   uint64
+}
+
+// A ledger is a counter of the kernel's as it was read last, and how many of its packets
+// are owed yet: below zero while the log is ahead of the counter.
+type ledger struct {
+	packets uint64
+	owed    int64
+}
+
+// read notes what the counter is now. One that went back is a new one.
+func (l *ledger) read(packets uint64) {
+	if packets < l.packets {
+		l.packets = 0
+	}
+	l.owed += int64(packets - l.packets)
+	l.packets = packets
+}
+
+type source struct {
+	ledger
+	label label // of the last packet that the log had; until then nothing can be told
+	ended []attempt
+	round uint64
+}
+
+// A group has bounds of its own. A source that does not belong where it came from is
+// whatever its sender likes, so all of those are one client.
+type group struct {
+	label label
+	ipv6  bool
+}
+
+type clients struct {
+	byAddr map[netip.Addr]*client
+	rest   count // of those that found no room
+}
+
+type client struct {
+	attempts map[attempt]*count
+	rest     count
+}
+
+// A count is how many attempts were not taken yet.
+type count struct {
+	n    uint64
+	last time.Time
+}
+
+func newTally(now func() time.Time) *tally {
+	t := &tally{now: now, wake: make(chan struct{}, 1), groups: make(map[group]*clients)}
+	t.renewed()
+	return t
+}
+
+// renewed says that the table is a new one, whose counters begin at zero.
+func (t *tally) renewed() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.seen = make(map[attempt]*seen)
+	t.sources = make(map[netip.Addr]*source)
+	t.classes = make(map[label]*ledger)
+}
+
+// sight counts the first packet of an attempt.
+func (t *tally) sight(l label, a attempt) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l.reason == policy.Spoofed {
+		t.add(l, a, 1) // these are in no set
+		return
+	}
+	if src := t.source(a.src); src != nil {
+		src.label = l
+		s := t.seen[a]
+		switch {
+		case s == nil: // without room its further packets are told as the source's
+			if len(t.seen) < maxSeen {
+				t.seen[a] = &seen{packets: 1, sighted: true, round: t.round}
+			}
+		case !s.sighted:
+			s.sighted = true // the set was read before
+			return
+		default: // a new element, after the one that was known had its end
+			src.ended = append(src.ended, a)
+			*s = seen{packets: 1, sighted: true, round: t.round}
+		}
+		t.add(l, a, 1)
+	}
+}
+
+// begin begins a round of reading. Counters are read before the sets that have more exact
+// ones: so what comes in between is owed later, and nothing is told twice.
+func (t *tally) begin() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.round++
+}
+
+// classCounter takes the counter of a class.
+func (t *tally) classCounter(l label, packets uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.class(l).read(packets)
+}
+
+// sourceCounter takes the counter of a source.
+func (t *tally) sourceCounter(addr netip.Addr, packets uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if src := t.source(addr); src != nil {
+		src.read(packets)
+	}
+}
+
+// attemptCounter takes the counter of an attempt.
+func (t *tally) attemptCounter(a attempt, packets uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	src := t.source(a.src)
+	if src == nil || src.label == (label{}) {
+		return
+	}
+	s := t.seen[a]
+	if s == nil {
+		if len(t.seen) >= maxSeen {
+			return
+		}
+		s = new(seen)
+		t.seen[a] = s
+	}
+	if packets < s.packets { // a new element, whose first packet the log lost
+		src.ended = append(src.ended, a)
+		*s = seen{}
+	}
+	t.add(src.label, a, packets-s.packets)
+	s.packets, s.round = packets, t.round
+}
+
+// end ends a round: what is owed is told.
+func (t *tally) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for a, s := range t.seen {
+		if s.round < t.round {
+			delete(t.seen, a)
+			if src := t.sources[a.src]; src != nil {
+				src.ended = append(src.ended, a)
+			}
+		}
+	}
+	for addr, src := range t.sources {
+		if src.owed > 0 && src.label != (label{}) {
+			a := attempt{src: addr}
+			if len(src.ended) == 1 {
+				a = src.ended[0] // its last packets, after its counter was read last
+			}
+			t.add(src.label, a, uint64(src.owed))
+		}
+		src.ended = nil
+		if src.round < t.round {
+			delete(t.sources, addr)
+		}
+	}
+	for l, c := range t.classes {
+		if c.owed > 0 {
+			t.add(l, attempt{}, uint64(c.owed))
+		}
+	}
+	t.sweep()
+}
+
+// source returns what is known of one, or nil where there is no room.
+func (t *tally) source(addr netip.Addr) *source {
+	src := t.sources[addr]
+	if src == nil {
+		if len(t.sources) >= maxSources {
+			return nil
+		}
+		src = new(source)
+		t.sources[addr] = src
+	}
+	src.round = t.round
+	return src
+}
+
+func (t *tally) class(l label) *ledger {
+	c := t.classes[l]
+	if c == nil {
+		c = new(ledger)
+		t.classes[l] = c
+	}
+	return c
+}
+
+// add tells n attempts.
+func (t *tally) add(l label, a attempt, n uint64) {
+	if n == 0 {
+		return
+	}
+	t.class(l).owed -= int64(n)
+	if src := t.sources[a.src]; src != nil && l.reason != policy.Spoofed {
+		src.owed -= int64(n)
+	}
+	c := t.place(l, a)
+	c.n += n
+	c.last = t.now()
+	t.signal()
+}
+
+// signal says that there is something to take.
+func (t *tally) signal() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (t *tally) place(l label, a attempt) *count {
+	g := t.groups[group{l, a.src.Is6()}]
+	if g == nil {
+		g = &clients{byAddr: make(map[netip.Addr]*client)}
+		t.groups[group{l, a.src.Is6()}] = g
+	}
+	if !a.src.IsValid() {
+		return &g.rest
+	}
+	who := a.src
+	if l.reason == policy.Spoofed {
+		who = netip.Addr{}
+	}
+	c := g.byAddr[who]
+	if c == nil {
+		if len(g.byAddr) >= maxClients {
+			return &g.rest
+		}
+		c = &client{attempts: make(map[attempt]*count)}
+		g.byAddr[who] = c
+	}
+	if !a.dst.IsValid() {
+		return &c.rest
+	}
+	at := c.attempts[a]
+	if at == nil {
+		if len(c.attempts) >= maxAttempts || t.attempts >= maxAll {
+			return &c.rest
+		}
+		at = new(count)
+		c.attempts[a] = at
+		t.attempts++
+	}
+	return at
+}
+
+// sweep forgets what was taken and has been quiet.
+func (t *tally) sweep() {
+	old := t.now().Add(-attemptRest)
+	for key, g := range t.groups {
+		for addr, c := range g.byAddr {
+			for a, at := range c.attempts {
+				if at.n == 0 && at.last.Before(old) {
+					delete(c.attempts, a)
+					t.attempts--
+				}
+			}
+			if len(c.attempts) == 0 && c.rest.n == 0 {
+				delete(g.byAddr, addr)
+			}
+		}
+		if len(g.byAddr) == 0 && g.rest.n == 0 {
+			delete(t.groups, key)
+		}
+	}
+}
+
+// A batch is what is handed over at once.
+type batch struct {
+	records []decision.Record
+	counts  []*count // of each record
+}
+
+// take returns attempts that were not taken yet, as records, so many at most. They count as
+// taken when [tally.taken] says so: until then, more of them may come. One at a time takes.
+func (t *tally) take(limit int) (b batch) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	put := func(c *count, r decision.Record) {
+		if c.n == 0 || len(b.records) == limit {
+			return
+		}
+		if c.n > 1 {
+			r.Count = c.n
+		}
+		b.records, b.counts = append(b.records, r), append(b.counts, c)
+	}
+	for key, g := range t.groups {
+		for addr, c := range g.byAddr {
+			for a, at := range c.attempts {
+				put(at, key.label.record(a))
+			}
+			put(&c.rest, key.label.record(attempt{src: addr}))
+		}
+		put(&g.rest, key.label.record(attempt{}))
+	}
+	return b
+}
+
+// empty reports whether all is taken.
+func (t *tally) empty() bool { return len(t.take(1).records) == 0 }
+
+// taken says that the box has these.
+func (t *tally) taken(b batch) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i, c := range b.counts {
+		c.n -= max(b.records[i].Count, 1)
+	}
+}
