@@ -42,6 +42,9 @@ type appliance struct {
 	pid      int
 	follow   string // the command that shows what this box decides
 
+	policyBell *bell // rung when another policy is in force
+
+	settings     settings          // as they are in force
 	settingsHash [sha256.Size]byte // of tillgate.yaml as it is in force
 
 	lastChange atomic.Pointer[policyChange]
@@ -54,7 +57,7 @@ type appliance struct {
 func openAppliance(where places, s settings, p process, log *slog.Logger) (_ *appliance, err error) {
 	a := &appliance{where: where, build: readBuild(), pid: os.Getpid(), log: log, settingsHash: s.hash,
 		probe: newProbe(), systemd: newSystemd(log, p.getenv), follow: followCommand(where.socket, p.getenv),
-		synced: make(chan struct{}, 1)}
+		synced: make(chan struct{}, 1), settings: s, policyBell: newBell()}
 	if a.lock, err = lockState(where.state); err != nil {
 		return nil, failed(err)
 	}
@@ -155,6 +158,7 @@ func openAppliance(where places, s settings, p process, log *slog.Logger) (_ *ap
 		Journal:   a.journal,
 		Observe:   a.policy.observe,
 		ResetTime: a.resetTime,
+		Firewall:  console.Firewall{Rules: a.firewallRules, Record: a.firewallRecord},
 		Log:       log,
 	})
 	a.policy.onChange(a.policyChanged)

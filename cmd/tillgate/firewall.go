@@ -37,7 +37,7 @@ that of the embedded policy, needs the interface that its devices come in by: wi
 		RunE: func(cmd *cobra.Command, _ []string) error { return printFirewall(cmd.Context(), f, p) },
 	}
 	f.on(cmd)
-	cmd.AddCommand(newFirewallPrint(p), newFirewallApply(p), newFirewallCheck(p), newFirewallRemove(p))
+	cmd.AddCommand(newFirewallPrint(p), newFirewallApply(p), newFirewallCheck(p), newFirewallRemove(p), newFirewallKeep(p))
 	return cmd
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -134,18 +135,9 @@ func awaitEnter(ctx context.Context, in *os.File, within time.Duration) (bool, e
 // packets without it; but a device that asks from the same port again would not be
 // redirected for as long.
 func forget(r firewall.Ruleset, p process) error {
-	networks := r.Clients
-	for _, name := range r.Interfaces {
-		i, err := net.InterfaceByName(name)
-		if err != nil {
-			fmt.Fprintf(p.stderr, "note: there is no interface %s now\n", name)
-			continue
-		}
-		addrs, err := i.Addrs()
-		if err != nil {
-			return fmt.Errorf("reading the addresses of %s: %w", name, err)
-		}
-		networks = append(networks, prefixes(addrs)...)
+	networks, err := clientNetworks(r)
+	if err != nil {
+		fmt.Fprintln(p.stderr, "note:", joinLines(err.Error()))
 	}
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
@@ -163,6 +155,24 @@ func forget(r firewall.Ruleset, p process) error {
 		fmt.Fprintf(p.stdout, "%s older than the rules forgotten\n", plural(n, "connection"))
 	}
 	return nil
+}
+
+// clientNetworks are those of the classes, by network and by interface. The error is of
+// interfaces that are not there now, or can't be looked at; the others are returned.
+func clientNetworks(r firewall.Ruleset) (networks []netip.Prefix, err error) {
+	networks = slices.Clone(r.Clients)
+	for _, name := range r.Interfaces {
+		var addrs []net.Addr
+		i, e := net.InterfaceByName(name)
+		if e == nil {
+			addrs, e = i.Addrs()
+		}
+		if e != nil {
+			err = errors.Join(err, fmt.Errorf("interface %s: %w", name, e))
+		}
+		networks = append(networks, prefixes(addrs)...)
+	}
+	return networks, err
 }
 
 // prefixes are addresses with the length of their networks.

@@ -89,6 +89,7 @@ func (a *appliance) policyChanged(c policy.Change) {
 	}
 	if c.Old != c.New {
 		a.proxy.PolicyChanged() // after the record that tells why tunnels end
+		a.policyBell.ring()
 	}
 	if c.Cause == policy.CauseReload {
 		a.systemd.ready()

@@ -126,10 +126,10 @@ func addresses(m *dns.Msg) (addrs []netip.Addr, gist string) {
 
 // record is what the tests look at in a line of `tillgate log --json`.
 type record struct {
-	Plane, Event, Verdict, Reason, Client, Class, Name, Qtype, Rcode, Service, Dest, By, Detail string
-	Port, Row, Count, Up, Down                                                                  int
-	Stale                                                                                       bool
-	Answers                                                                                     []string
+	Plane, Event, Verdict, Reason, Client, Class, Name, Qtype, Rcode, Service, Dest, By, Detail, Proto string
+	Port, Row, Count, Up, Down                                                                         int
+	Stale                                                                                              bool
+	Answers                                                                                            []string
 }
 
 // journal returns the box's records that the arguments of `tillgate log` choose.

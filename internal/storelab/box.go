@@ -19,6 +19,7 @@ import (
 const (
 	serviceUser       = 65534
 	capNetBindService = 10 // capabilities(7)
+	capNetAdmin       = 12
 )
 
 // readyWithin is how long the box may take until it is ready.
@@ -164,6 +165,18 @@ func hear(notify *net.UnixConn, ready chan<- struct{}) {
 			close(ready)
 		}
 	}
+}
+
+// Keep starts `tillgate firewall keep` as its unit does: as the box's user, with the right
+// to change the network. It does not wait.
+func (b *Box) Keep(t TB, args ...string) *Process {
+	t.Helper()
+	cmd := b.tillgate(context.Background(), append([]string{"firewall", "keep"}, args...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Credential:  &syscall.Credential{Uid: serviceUser, Gid: serviceUser},
+		AmbientCaps: []uintptr{capNetAdmin},
+	}
+	return b.start(t, cmd)
 }
 
 // Tillgate runs a command line on the box, as root, and returns its standard

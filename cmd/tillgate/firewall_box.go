@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"sync"
+
+	"tillgate/console"
+	"tillgate/decision"
+	"tillgate/firewall"
+)
+
+// A bell is rung for all that wait for it.
+type bell struct {
+	mu   sync.Mutex
+	rung chan struct{} // closed by the next ring
+}
+
+func newBell() *bell { return &bell{rung: make(chan struct{})} }
+
+func (b *bell) next() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.rung
+}
+
+func (b *bell) ring() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	close(b.rung)
+	b.rung = make(chan struct{})
+}
+
+// firewallRules are the rules of the policy in force, see [console.Firewall]. They are made
+// anew for each who asks: a service may have ended by now.
+func (a *appliance) firewallRules(ctx context.Context, have string) (console.FirewallRules, error) {
+	for {
+		changed := a.policyBell.next() // before the policy is read
+		r, err := firewall.Rules(a.policy.set(), rulesConfig(a.settings, a.clock.Trusted()))
+		if err != nil {
+			return console.FirewallRules{}, err
+		}
+		rules := console.FirewallRules{Hash: firewall.HashText(r.Text()), Text: string(r.Text())}
+		rules.Networks, _ = clientNetworks(r) // an interface that is not there has no connections
+		if rules.Hash != have {
+			return rules, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return rules, nil
+		}
+	}
+}
+
+// maxNamesOf is how many names of an address a record tells.
+const maxNamesOf = 3
+
+// firewallRecord takes what the packet filter stopped, with the name that the client knows
+// the destination by.
+func (a *appliance) firewallRecord(r decision.Record) {
+	if r.Dest.IsValid() {
+		names := a.resolver.NamesOf(r.Client, r.Dest.Addr())
+		if len(names) > 0 && r.Detail == "" {
+			r.Detail = r.Dest.Addr().String() + " is " + strings.Join(names[:min(len(names), maxNamesOf)], ", ")
+		}
+	}
+	if r.Count > 1 {
+		r.Until = a.clock.Now()
+	}
+	a.journal.Record(r)
+}
