@@ -50,7 +50,7 @@ func TestLimits(t *testing.T) {
 	refused("a second silent connection of a client", "1 connections that have asked for nothing of this client already", fromTill, nil)
 
 	silent.Close()
-	s.want(`tls deny no-hello "":443`)
+	s.want(`tls deny no-hello "":443 at 8.8.0.9:443`)
 	settle(0, 1)
 	s.open(fromLab, goodHello)
 	s.want(`tls allow documented "api.pay.example":443 at 8.8.0.1:443`)

@@ -47,6 +47,9 @@ func (p *Proxy) nameless(ctx context.Context, f *redirected, reason policy.Reaso
 	case !gone && p.letNameless(f.attempt, f.meant, reason):
 		p.join(ctx, f)
 	default:
+		if f.meant.IsValid() { // all that is known of where it wanted to go
+			f.dest = netip.AddrPortFrom(f.meant.Unmap(), f.port)
+		}
 		p.refuse(f, reason, detailOf(why))
 	}
 }

@@ -65,9 +65,9 @@ func TestObserved(t *testing.T) {
 		{name: "HTTP to a host that refuses", meant: "8.8.0.2:80", says: http("GET / HTTP/1.1", "Host: 8.8.0.2"), heard: "HTTP 502",
 			want: `http would-deny ip-literal "8.8.0.2":80 connection_refused`},
 		{name: "TLS on the port of HTTP where HTTP is allowed", meant: to80, says: sni("check.example"), heard: alerted, want: `tls deny malformed "check.example":80`},
-		{name: "two names", says: sni("a.example", "b.example"), heard: alerted, want: `tls deny malformed "":443`},
-		{name: "a dot at the end", says: sni("a.example."), heard: alerted, want: `tls deny malformed "":443`},
-		{name: "a hello full of noise", says: append([]byte{22, 3, 1, 0, 40, 1, 0, 0, 36}, make([]byte, 36)...), heard: alerted, want: `tls deny malformed "":443`},
+		{name: "two names", says: sni("a.example", "b.example"), heard: alerted, want: `tls deny malformed "":443 at 8.8.0.9:443`},
+		{name: "a dot at the end", says: sni("a.example."), heard: alerted, want: `tls deny malformed "":443 at 8.8.0.9:443`},
+		{name: "a hello full of noise", says: append([]byte{22, 3, 1, 0, 40, 1, 0, 0, 36}, make([]byte, 36)...), heard: alerted, want: `tls deny malformed "":443 at 8.8.0.9:443`},
 		{name: "two lengths", meant: to80, says: http("POST / HTTP/1.1", "Host: 8.8.0.9", "Content-Length: 1", "Transfer-Encoding: chunked"),
 			heard: "HTTP 400", want: `http deny malformed "8.8.0.9":80`},
 		{name: "two Hosts", meant: to80, says: http("GET / HTTP/1.1", "Host: 8.8.0.9", "Host: 8.8.0.9"), heard: "HTTP 400", want: `http deny malformed "":80`},
@@ -78,7 +78,7 @@ func TestObserved(t *testing.T) {
 		{name: "a URL with an address, and a host", meant: to80, says: http("GET http://8.8.0.9/ HTTP/1.1", "Host: check.example"),
 			heard: "HTTP 403", want: `http deny host-mismatch "8.8.0.9":80`},
 		{name: "a CONNECT", meant: to80, says: http("CONNECT 8.8.0.9:80 HTTP/1.1"), heard: "HTTP 400", want: `connect deny malformed "8.8.0.9":80`},
-		{name: "a client that hangs up", heard: reset, want: `tls deny no-hello "":443`},
+		{name: "a client that hangs up", heard: reset, want: `tls deny no-hello "":443 at 8.8.0.9:443`},
 		{name: "one that hangs up in its request", meant: to80, says: []byte("GET / HTTP/1.1\r\n"), heard: ended, want: `http deny no-hello "":80`},
 	}
 	for i := range cases {

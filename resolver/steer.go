@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/miekg/dns"
 
@@ -24,6 +25,10 @@ func (r *Resolver) steer(q *query) (*dns.Msg, outcome) {
 		o.detail = steered + "only its address is given"
 		return q.empty(), o
 	}
+	if !reaches(q.decision.Class, q.qtype == dns.TypeA) {
+		o.detail = steered + "the client would come by a family that its class has no network of"
+		return q.empty(), o
+	}
 	addr := r.ifaces.Address(q.local, q.ifindex, q.qtype == dns.TypeA)
 	if !addr.IsValid() {
 		o.detail = steered + "the box has no such address where the client is"
@@ -34,6 +39,13 @@ func (r *Resolver) steer(q *query) (*dns.Msg, outcome) {
 	o.answers = []netip.Addr{addr}
 	o.detail = steered + "the box is the time server"
 	return m, o
+}
+
+// reaches reports whether a client of the class that comes by IPv4, or IPv6, may still be of
+// it: an IPv6 address of the box is of no use to one that would be a stranger there.
+func reaches(class *policy.Class, v4 bool) bool {
+	return len(class.Interfaces) > 0 ||
+		slices.ContainsFunc(class.Networks, func(n netip.Prefix) bool { return n.Addr().Is4() == v4 })
 }
 
 // steered begins the detail of a record, so that these answers can be found.

@@ -63,6 +63,7 @@ func TestSteer(t *testing.T) {
 		{"CNAME", till, "10.0.0.1", 0, pool, dns.TypeCNAME, "NOERROR SOA@pool.ntp.org. opt", policy.QtypeSuppressed, "steered: only its address is given"},
 		{"HTTPS", till, "10.0.0.1", 0, pool, dns.TypeHTTPS, "NOERROR SOA@pool.ntp.org. opt", policy.QtypeSuppressed, "steered: only its address is given"},
 		{"what Android has built in", office, "10.0.9.1", 0, "time.android.com", dns.TypeA, "NOERROR time.android.com./30/A/10.0.9.1 opt ede4", policy.LocalService, "steered: the box is the time server"},
+		{"AAAA for a class without IPv6", office, "10.0.9.1", lo.Index, "time.android.com", dns.TypeAAAA, "NOERROR SOA@time.android.com. opt", policy.LocalService, "steered: the client would come by a family that its class has no network of"},
 		{"what Windows has built in", office, "10.0.9.1", 0, "time.windows.com", dns.TypeA, "NOERROR time.windows.com./30/A/10.0.9.1 opt ede4", policy.LocalService, "steered: the box is the time server"},
 
 		{"without time: true", till, "10.0.0.1", 0, "time.android.com", dns.TypeA, "NXDOMAIN SOA@time.android.com. opt ede15", policy.NotDocumented, ""},

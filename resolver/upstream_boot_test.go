@@ -95,7 +95,7 @@ func TestUpstreamBoot(t *testing.T) {
 
 		{name: "a chain that expired before the floor", wall: back2, date: header(back2), from: back2.AddDate(0, -1, 0), to: back2.AddDate(0, 1, 0),
 			want: "tls: failed to verify certificate: *", as: new(x509.CertificateInvalidError),
-			health: "certificate expired on 2025-07-01 12:00, UTC, which has passed for certain: somebody intercepts TLS, or the server's certificate was not renewed"},
+			health: "certificate expired on 2025-07-01 12:00, UTC, which has passed, as the box knows: somebody intercepts TLS, or the server's certificate was not renewed; or what the box has saved is wrong: tillgate time reset has it forget that"},
 		{name: "the same, a time server's name", wall: back2, from: back2.AddDate(0, -1, 0), to: back2.AddDate(0, 1, 0), ask: "time.test",
 			want: "tls: failed to verify certificate: *"},
 		{name: "a made-up chain", wall: back50, date: header(june), change: func(t *testing.T, n *labNet, h *labHost) {

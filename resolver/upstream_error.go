@@ -181,7 +181,7 @@ func (e *upstreamError) tlsWords(c *clock.Clock) string {
 		case errors.Is(err, clock.ErrConflict):
 			return fmt.Sprintf("certificate valid only from %s to %s, UTC, but the time servers say otherwise, and which is true the box can't know: somebody intercepts TLS or NTP", from, to)
 		case cert.NotAfter.Before(c.Floor()):
-			return fmt.Sprintf("certificate expired on %s, UTC, which has passed for certain: somebody intercepts TLS, or the server's certificate was not renewed", to)
+			return fmt.Sprintf("certificate expired on %s, UTC, which has passed, as the box knows: somebody intercepts TLS, or the server's certificate was not renewed; or what the box has saved is wrong: tillgate time reset has it forget that", to)
 		}
 		return fmt.Sprintf("certificate not valid at the box's time, %s (only from %s to %s, UTC): the box's clock is wrong, or somebody intercepts TLS", now, from, to)
 	case errors.As(err, &other):

@@ -10,7 +10,7 @@ import (
 
 // upstreamMemory is for how long a server that failed while others answer is told of:
 // nobody may have asked it since.
-const upstreamMemory = 10 * time.Minute
+const upstreamMemory = time.Minute
 
 // upstreamStats are counts since the start.
 type upstreamStats struct {

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -13,7 +15,7 @@ import (
 func newTime(p process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "time",
-		Short: "make the box forget the time",
+		Short: "forget what the box knows of the time",
 	}
 	cmd.AddCommand(newTimeReset(p))
 	return cmd
@@ -58,14 +60,21 @@ does not when it starts. Only root and the user that the box runs as may do this
 
 // resetOffline forgets the clock of a box that does not run, and can't start meanwhile.
 func resetOffline(p process, state string) error {
+	where := []string{state}
 	if state == "" {
-		state = systemPlaces(p.getenv).state
+		where = states(p.getenv)
 	}
-	file := filepath.Join(state, clockFile)
-	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-		fmt.Fprintf(p.stdout, "no box is running, and there is no saved clock %s\n", file)
+	has := func(dir string) bool {
+		_, err := os.Stat(filepath.Join(dir, clockFile))
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	i := slices.IndexFunc(where, has)
+	if i < 0 {
+		fmt.Fprintf(p.stdout, "no box is running, and there is no saved clock in %s\n", strings.Join(where, " or "))
 		return nil
 	}
+	state = where[i]
+	file := filepath.Join(state, clockFile)
 	lock, err := lockState(state)
 	if err != nil {
 		return failed(err)

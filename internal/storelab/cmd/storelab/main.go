@@ -46,7 +46,8 @@ func stand(ctx context.Context, w io.Writer, box, config string) error {
 		if err != nil {
 			t.Fatalf("reading the embedded policy: %v", err)
 		}
-		store := storelab.New(t, storelab.Config{Names: storelab.Names(set.Rules()), Program: box})
+		names := storelab.Names(set.Rules())
+		store := storelab.New(t, storelab.Config{Names: names, Program: box})
 		if config != "" {
 			if err := os.CopyFS(store.Box.Config, os.DirFS(config)); err != nil {
 				t.Fatalf("copying the configuration: %v", err)
@@ -55,6 +56,10 @@ func stand(ctx context.Context, w io.Writer, box, config string) error {
 		for _, name := range timeServers {
 			store.ServeTime(t, name, 0)
 		}
+		if _, err := exec.LookPath("nginx"); err == nil {
+			store.Web(t, names...)
+		}
+		store.Box.Redirect(t)
 		store.Box.Log = w
 		p := store.Box.Start(t)
 		for _, n := range []string{"sunmi", "pos", "pc", "guest"} {
@@ -69,12 +74,14 @@ The store stands, until you press Ctrl-C. Its configuration is in
     %[2]s
 and these, in another terminal, run things in it:
     %[1]s/sunmi-1 dig api.eu.sunmi.com     (also pos-1, pc-1, guest-1)
+    %[1]s/sunmi-1 curl --cacert %[3]s https://api.eu.sunmi.com/
+                          (redirected on the box; an answer needs nginx on this machine)
     %[1]s/box tillgate log -f
     %[1]s/internet nft 'add element inet dark v4 { 8.8.8.8, 8.8.4.4 };
         add element inet dark v6 { 2001:4860:4860::8888, 2001:4860:4860::8844 }'
                           (dns.google vanishes; "flush set inet dark v4", and v6: it is back)
 
-`, on, store.Box.Config)
+`, on, store.Box.Config, store.CA.File)
 		select {
 		case <-ctx.Done():
 		case <-p.Exited():
