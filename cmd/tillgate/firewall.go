@@ -58,8 +58,10 @@ func newFirewallPrint(p process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "print",
 		Short: "print the rules, for nft -f",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return printFirewall(cmd.Context(), f, p) },
+		Long: `Print the rules of the running box, or where there is none or a flag says so, those of
+the files.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return printFirewall(cmd.Context(), f, p) },
 	}
 	f.on(cmd)
 	return cmd
@@ -70,7 +72,7 @@ func printFirewall(ctx context.Context, f firewallFlags, p process) error {
 	if err != nil {
 		return err
 	}
-	_, err = p.stdout.Write(r.Text())
+	_, err = p.stdout.Write(r.text)
 	return failed(err)
 }
 
@@ -99,9 +101,57 @@ the host's other tables alone.`,
 	}
 }
 
-// rules makes the rules of the files, and notes on the error output what an admin should
-// know of them.
-func (f *firewallFlags) rules(ctx context.Context, p process) (firewall.Ruleset, error) {
+// madeRules are rules with what goes with loading them.
+type madeRules struct {
+	policy   string // its id
+	text     []byte
+	networks func() []netip.Prefix // whose older connections are to be forgotten
+}
+
+// rules are those of the running box, or of the files where there is none or the flags say
+// so. It notes on the error output what an admin should know of them.
+func (f *firewallFlags) rules(ctx context.Context, p process) (made madeRules, err error) {
+	box, status, err := findBox(ctx, f.socket, p.getenv)
+	running := err == nil
+	if err != nil && (!isNoBox(err) || f.socket != "") {
+		return made, err
+	}
+	var gaps []string
+	if running && f.config == "" && len(f.interfaces) == 0 {
+		r, err := box.Firewall(ctx, "")
+		if err != nil {
+			return made, failed(err)
+		}
+		made, gaps = madeRules{status.Policy.ID, []byte(r.Text), func() []netip.Prefix { return r.Networks }}, r.Gaps
+	} else {
+		var now time.Time
+		if running && status.Time.Level != clock.None.String() {
+			now = time.Now()
+		}
+		r, err := f.ofFiles(now, p)
+		if err != nil {
+			return made, err
+		}
+		if running && status.Policy.ID != r.Policy {
+			gaps = append(gaps, fmt.Sprintf("the box has policy %s in force, these files make %s; tillgate status says why", status.Policy.ID, r.Policy))
+		}
+		gaps = append(gaps, r.Gaps...)
+		made = madeRules{r.Policy, r.Text(), func() []netip.Prefix {
+			networks, err := clientNetworks(r)
+			if err != nil {
+				fmt.Fprintln(p.stderr, "note:", joinLines(err.Error()))
+			}
+			return networks
+		}}
+	}
+	for _, gap := range gaps {
+		fmt.Fprintln(p.stderr, "note:", gap)
+	}
+	return made, nil
+}
+
+// ofFiles makes the rules of the files and the flags.
+func (f *firewallFlags) ofFiles(now time.Time, p process) (firewall.Ruleset, error) {
 	set, _, err := loadPolicy(f.config, p.getenv)
 	if err != nil {
 		return firewall.Ruleset{}, err
@@ -114,20 +164,6 @@ func (f *firewallFlags) rules(ctx context.Context, p process) (firewall.Ruleset,
 	if err != nil {
 		return firewall.Ruleset{}, err
 	}
-	note := func(text string) { fmt.Fprintln(p.stderr, "note:", text) }
-	var now time.Time
-	_, status, err := findBox(ctx, f.socket, p.getenv)
-	switch {
-	case err == nil:
-		if status.Policy.ID != set.ID() {
-			note(fmt.Sprintf("the box has policy %s in force, these files make %s; tillgate status says why", status.Policy.ID, set.ID()))
-		}
-		if status.Time.Level != clock.None.String() {
-			now = time.Now()
-		}
-	case !isNoBox(err) || f.socket != "":
-		return firewall.Ruleset{}, err
-	}
 	cfg := rulesConfig(s, now)
 	if cfg.Interfaces, err = addInterfaces(cfg.Interfaces, f.interfaces, set); err != nil {
 		return firewall.Ruleset{}, err
@@ -135,9 +171,6 @@ func (f *firewallFlags) rules(ctx context.Context, p process) (firewall.Ruleset,
 	r, err := firewall.Rules(set, cfg)
 	if err != nil {
 		return r, configurationError{dir, err, "No rules are made."}
-	}
-	for _, gap := range r.Gaps {
-		note(gap)
 	}
 	return r, nil
 }

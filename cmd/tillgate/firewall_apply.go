@@ -51,7 +51,7 @@ session or in another, does not wait. The rules are in the kernel only: a reboot
 	return cmd
 }
 
-func applyFirewall(ctx context.Context, r firewall.Ruleset, confirm bool, p process) error {
+func applyFirewall(ctx context.Context, r madeRules, confirm bool, p process) error {
 	// From here on a signal, as a lost SSH session sends one, must not leave the rules.
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
@@ -60,7 +60,7 @@ func applyFirewall(ctx context.Context, r firewall.Ruleset, confirm bool, p proc
 	if err != nil {
 		return err
 	}
-	if err := firewall.Load(whole, r.Text()); err != nil {
+	if err := firewall.Load(whole, r.text); err != nil {
 		return err
 	}
 	handle, err := firewall.Loaded(whole)
@@ -71,14 +71,14 @@ func applyFirewall(ctx context.Context, r firewall.Ruleset, confirm bool, p proc
 		return putBack(before, err)
 	}
 	if confirm {
-		fmt.Fprintf(p.stdout, "the rules of policy %s are in force\n", r.Policy)
+		fmt.Fprintf(p.stdout, "the rules of policy %s are in force\n", r.policy)
 		return nil
 	}
 	within := confirmWithin
 	if p.lab.confirmWithin != 0 {
 		within = p.lab.confirmWithin
 	}
-	fmt.Fprintf(p.stdout, "the rules of policy %s are in force; press ENTER within %v to keep them\n", r.Policy, within)
+	fmt.Fprintf(p.stdout, "the rules of policy %s are in force; press ENTER within %v to keep them\n", r.policy, within)
 	entered, err := awaitEnter(ctx, os.Stdin, within)
 	if entered {
 		fmt.Fprintln(p.stdout, "they are kept")
@@ -134,11 +134,7 @@ func awaitEnter(ctx context.Context, in *os.File, within time.Duration) (bool, e
 // forget ends the classes' connections that are older than the rules. The rules stop their
 // packets without it; but a device that asks from the same port again would not be
 // redirected for as long.
-func forget(r firewall.Ruleset, p process) error {
-	networks, err := clientNetworks(r)
-	if err != nil {
-		fmt.Fprintln(p.stderr, "note:", joinLines(err.Error()))
-	}
+func forget(r madeRules, p process) error {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
 		return fmt.Errorf("reading the box's addresses: %w", err)
@@ -147,7 +143,7 @@ func forget(r firewall.Ruleset, p process) error {
 	for _, own := range prefixes(addrs) {
 		local = append(local, own.Addr())
 	}
-	n, err := firewall.Forget(networks, local)
+	n, err := firewall.Forget(r.networks(), local)
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func (a *appliance) firewallRules(ctx context.Context, have string) (console.Fir
 		if err != nil {
 			return console.FirewallRules{}, err
 		}
-		rules := console.FirewallRules{Hash: firewall.HashText(r.Text()), Text: string(r.Text())}
+		rules := console.FirewallRules{Hash: firewall.HashText(r.Text()), Text: string(r.Text()), Gaps: r.Gaps}
 		rules.Networks, _ = clientNetworks(r) // an interface that is not there has no connections
 		if rules.Hash != have {
 			return rules, nil

@@ -55,15 +55,15 @@ host's other tables may be in their way. The exit status is 1 when they are not.
 	return cmd
 }
 
-func checkFirewall(ctx context.Context, r firewall.Ruleset) (checkedFirewall, error) {
-	c := checkedFirewall{Policy: r.Policy, Missing: []string{}, More: []string{}, Beside: []string{}}
+func checkFirewall(ctx context.Context, r madeRules) (checkedFirewall, error) {
+	c := checkedFirewall{Policy: r.policy, Missing: []string{}, More: []string{}, Beside: []string{}}
 	handle, err := firewall.Loaded(ctx)
 	if err != nil {
 		return c, err
 	}
 	c.Loaded = handle != 0
 	if c.Loaded {
-		missing, more, err := firewall.Differs(ctx, r.Text())
+		missing, more, err := firewall.Differs(ctx, r.text)
 		if err != nil {
 			return c, err
 		}

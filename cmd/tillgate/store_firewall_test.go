@@ -270,7 +270,11 @@ func TestStoreFirewall(t *testing.T) {
 			}[class]; got != want {
 				t.Errorf("%s: of %v seem open: %s, want %s", class, host, got, want)
 			}
-			scan(t, term, host, 3100, 3200)
+			if class == "sunmi" && host.Is4() { // all of them once, as that takes long
+				if got := scan(t, term, host, 1025, 65535); len(got) > 0 {
+					t.Errorf("of %v seem open: %v", host, got)
+				}
+			}
 			// The kernel sends a host few ICMP errors a second, so this comes before the flood.
 			if _, err := askedUDP(term, netip.AddrPortFrom(host, 443), []byte("QUIC")); !errors.Is(err, syscall.ECONNREFUSED) {
 				t.Errorf("%s: QUIC to %v: %v", class, host, err)
