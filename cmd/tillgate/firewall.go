@@ -81,7 +81,8 @@ func newFirewallRemove(p process) *cobra.Command {
 		Use:   "remove",
 		Short: "take the rules out of the kernel",
 		Long: `Take the table inet tillgate out of the kernel. What the classes may do is then up to
-the host's other tables alone.`,
+the host's other tables alone. Where tillgate firewall keep runs, it puts the table back:
+stop it first (systemctl stop tillgate-firewall).`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			handle, err := firewall.Loaded(cmd.Context())
