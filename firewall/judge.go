@@ -36,8 +36,8 @@ func (t *table) judge() {
 func (t *table) judgeOf(m member) {
 	name := m.class.Name
 	t.chain("judge-"+name, "class "+name)
+	t.line("fib daddr type local jump box") // first, as nearly all of the packets are for it
 	t.line("jump alive")
-	t.line("fib daddr type local jump box")
 	t.networks(m)
 	if m.class.Mode == policy.Observe {
 		t.line("fib daddr type unicast ip daddr != { %s } goto observed-%s", special4, name)

@@ -193,6 +193,9 @@ services: [{id: local/a, reason: r, until: 2026-01-01T00:00:00Z, destinations: [
 		if err := tryNFT(t, r.Text()); err != nil {
 			t.Errorf("%s: %v\n%s", tt.what, err, r.Text())
 		}
+		if err := CheckText(r.Text()); err != nil {
+			t.Errorf("%s: the keeper refuses it: %v", tt.what, err)
+		}
 	}
 }
 
@@ -246,6 +249,9 @@ func TestEveryClassEndsInRefusal(t *testing.T) {
 		set := drawSet(t)
 		r, err := Rules(set, ports)
 		if err != nil {
+			t.Fatal(err)
+		}
+		if err := CheckText(r.Text()); err != nil {
 			t.Fatal(err)
 		}
 		all := chains(r.Text())

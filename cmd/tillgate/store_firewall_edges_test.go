@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -205,6 +206,50 @@ func TestStoreFirewallEdges(t *testing.T) {
 		t.Errorf("observed: %s", out)
 	}
 	for _, from := range []string{"10.20.0.", "10.20.1.", "10.20.9.77", "45.60.7.7", "fd10:20::", "fd10:20:1:"} {
+		if seen := witnessed(t, store, from); len(seen) > 0 {
+			t.Errorf("came out: %q", seen)
+		}
+	}
+}
+
+// TestStoreFirewallEmbedded has a box without a policy of its own, whose one class has all
+// private networks: by the interface that it is told, it leaves the others alone.
+func TestStoreFirewallEmbedded(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	if err := os.Remove(store.Box.Config + "/policy.yaml"); err != nil {
+		t.Fatal(err)
+	}
+	gateway(t, store)
+	if out, err := store.Box.Tillgate(t.Context(), "firewall", "apply", "--confirm"); err == nil || !strings.Contains(err.Error(), "--interface terminal=") {
+		t.Errorf("without an interface: %v\n%s", err, out)
+	}
+	if out, err := store.Box.Tillgate(t.Context(), "firewall", "apply", "--confirm", "--interface", "eth0.21"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	terminal, office := store.Terminal(t, "sunmi"), store.Terminal(t, "guest")
+	for _, host := range []netip.Addr{netip.MustParseAddr("45.60.200.9"), netip.MustParseAddr("2a02:26f0:45:99::9")} {
+		if got := scan(t, terminal, host, 8000, 8100); len(got) > 0 {
+			t.Errorf("of %v seem open: %v", host, got)
+		}
+		sendTo(t, terminal, host, 4711, 4711)
+		sendTo(t, office, host, 4711, 4711)
+	}
+	ssh, err := store.Box.Listen(t.Context(), "tcp", ":22")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ssh.Close()
+	if got := scan(t, office, office.Box4, 22, 22); len(got) != 1 {
+		t.Error("SSH is closed to the office")
+	}
+	if got := scan(t, terminal, terminal.Box4, 22, 22); len(got) != 0 {
+		t.Error("SSH is open to a terminal")
+	}
+	waitFor(t, func() bool {
+		return len(witnessed(t, store, office.Addr4.String())) > 0 && len(witnessed(t, store, office.Addr6.String())) > 0
+	})
+	for _, from := range []string{"10.20.1.", "fd10:20:1:"} {
 		if seen := witnessed(t, store, from); len(seen) > 0 {
 			t.Errorf("came out: %q", seen)
 		}
