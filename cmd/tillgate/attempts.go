@@ -16,7 +16,8 @@ const (
 	maxAttempts    = 5
 )
 
-// attempts returns the latest records of a client about a name, or about an address.
+// attempts returns the latest records of a client about a name, which may have only an
+// address that it was given for that, or about an address.
 func attempts(ctx context.Context, c *console.Client, e console.Explanation) []decision.Record {
 	ctx, cancel := context.WithTimeout(ctx, attemptsWithin)
 	defer cancel()
@@ -25,9 +26,7 @@ func attempts(ctx context.Context, c *console.Client, e console.Explanation) []d
 	client := e.Client.Unmap().WithZone("")
 	q.Client = netip.PrefixFrom(client, client.BitLen())
 	addr, notAddr := netip.ParseAddr(e.Name)
-	if notAddr != nil {
-		q.Name = e.Name // the root's is empty, and selects all
-	}
+	story := newStory()
 	var latest []decision.Record
 	for line, err := range c.Log(ctx, q) {
 		switch {
@@ -35,7 +34,9 @@ func attempts(ctx context.Context, c *console.Client, e console.Explanation) []d
 			return nil
 		case line.Damage != nil:
 			continue
-		case line.Record.Name != e.Name && (notAddr != nil || line.Record.Dest.Addr().Unmap() != addr):
+		}
+		story.hear(&line.Record)
+		if !story.isAbout(&line.Record, e.Name) && (notAddr != nil || line.Record.Dest.Addr().Unmap() != addr) {
 			continue
 		}
 		if len(latest) == maxAttempts {

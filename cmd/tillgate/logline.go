@@ -256,8 +256,11 @@ func (s *story) why(r *decision.Record, location *time.Location) string {
 		add(strings.ReplaceAll(printable(r.Rcode), "_", " ")) // of the proxy it is words, which the detail has too
 	}
 	add(answers(r))
-	add(s.whereTo(r))
-	add(printable(r.Detail))
+	to, detail := s.whereTo(r), printable(r.Detail)
+	add(to)
+	if !strings.HasPrefix(to, detail) { // says as much, and more
+		add(detail)
+	}
 	if text := wrongBy(r.OffsetMs); text != "" {
 		add("its clock is " + text)
 	}

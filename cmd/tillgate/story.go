@@ -3,6 +3,7 @@ package main
 import (
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"tillgate/decision"
@@ -70,8 +71,10 @@ func (s *story) whereTo(r *decision.Record) string {
 		}
 		return text
 	}
-	if r.Name == "" {
-		text = addr.String() + " is " + printable(from.name)
+	if is := addr.String() + " is "; r.Name == "" && strings.HasPrefix(r.Detail, is) {
+		text = printable(r.Detail) // the box knew it, too
+	} else if r.Name == "" {
+		text = is + printable(from.name)
 	}
 	if ago < time.Second {
 		text += ", answered just before"
@@ -82,6 +85,16 @@ func (s *story) whereTo(r *decision.Record) string {
 		text += " for " + printable(from.name)
 	}
 	return text
+}
+
+// isAbout reports whether a record is of an attempt on a name: it has the name, or an
+// address that the client was given for it.
+func (s *story) isAbout(r *decision.Record, name string) bool {
+	if r.Name != "" || !r.Dest.IsValid() {
+		return r.Name == name
+	}
+	from, ok := s.told[telling{r.Client, r.Dest.Addr().Unmap()}]
+	return ok && from.name == name
 }
 
 // maxShown is how many addresses of an answer are shown.

@@ -36,6 +36,8 @@ func TestStory(t *testing.T) {
 		d := dest(to)
 		return decision.Record{Plane: policy.Firewall, Reason: policy.FirewallReject, Client: client, Class: "sunmi", Port: d.Port(), Proto: proto, Dest: d}
 	}
+	known := blocked(till, "8.8.8.8:443", policy.UDP)
+	known.Detail = "8.8.8.8 is dns.google, alt.example"
 	named := blocked(till, "8.8.4.4:853", policy.TCP)
 	named.Name = "dns.google"
 	counted := blocked(till, "8.8.8.8:443", policy.UDP)
@@ -61,6 +63,7 @@ func TestStory(t *testing.T) {
 		denied,
 		blocked(till, "192.0.2.9:443", policy.TCP),
 		blocked(till, "[2001:db8::9]:443", policy.TCP),
+		known,
 	} {
 		r.Time = at.Add(time.Duration(i) * time.Second)
 		if err := w.write(&r); err != nil {
@@ -90,6 +93,7 @@ func TestStory(t *testing.T) {
 06:01:23 deny  10.20.1.7 (sunmi)          evil.example A  no rule names it; 192.0.2.9
 06:01:24 deny  10.20.1.7 (sunmi)          192.0.2.9:443 tcp  refused by the firewall
 06:01:25 deny  10.20.1.7 (sunmi)          [2001:db8::9]:443 tcp  refused by the firewall
+06:01:26 deny  10.20.1.7 (sunmi)          8.8.8.8:443 udp  refused by the firewall; 8.8.8.8 is dns.google, alt.example, answered 14s before
 06:01:12 allow 10.20.1.7 (sunmi)          dns.google:443 tls  row 1 payxpert/emv; to 8.8.4.4, answered just before
 05:01:12 allow 10.20.1.7 (sunmi)          dns.google:443 tls  row 1 payxpert/emv; to 8.8.4.4
 `
