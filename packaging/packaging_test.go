@@ -11,13 +11,15 @@ import (
 	"tillgate/internal/storelab"
 )
 
-const unitFile = "usr/lib/systemd/system/tillgate.service"
+const unitDir = "usr/lib/systemd/system"
 
-// installed is a copy of the unit whose program exists on any machine.
-func installed(t *testing.T) (file, text string) {
+var units = []string{"tillgate.service", "tillgate-firewall.service"}
+
+// installed is a copy of a unit whose program exists on any machine.
+func installed(t *testing.T, name string) (file, text string) {
 	t.Helper()
 	storelab.Need(t, "systemd-analyze")
-	unit, err := os.ReadFile(unitFile)
+	unit, err := os.ReadFile(filepath.Join(unitDir, name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +28,7 @@ func installed(t *testing.T) (file, text string) {
 	if runnable == text {
 		t.Fatal("the unit does not start /usr/bin/tillgate")
 	}
-	file = filepath.Join(t.TempDir(), "tillgate.service")
+	file = filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(file, []byte(runnable), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -34,24 +36,28 @@ func installed(t *testing.T) (file, text string) {
 }
 
 func TestUnitIsWellFormed(t *testing.T) {
-	file, _ := installed(t)
-	out, err := exec.Command("systemd-analyze", "verify", "--man=no", "--generators=no", file).CombinedOutput()
-	if err != nil || len(out) > 0 {
-		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+	for _, name := range units {
+		file, _ := installed(t, name)
+		out, err := exec.Command("systemd-analyze", "verify", "--man=no", "--generators=no", file).CombinedOutput()
+		if err != nil || len(out) > 0 {
+			t.Errorf("systemd-analyze verify %s: %v\n%s", name, err, out)
+		}
 	}
 }
 
 // The unit states its own score, so that loosening it is a change to be seen.
 func TestUnitIsAsTightAsItSays(t *testing.T) {
-	file, text := installed(t)
-	stated := regexp.MustCompile(`exposure (\d+)\.(\d) of 10`).FindStringSubmatch(text)
-	if stated == nil {
-		t.Fatal("the unit does not state its exposure")
-	}
-	threshold := strings.TrimLeft(stated[1]+stated[2], "0") // in tenths
-	out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold="+threshold, file).CombinedOutput()
-	if err != nil {
-		t.Errorf("the exposure is above %s.%s (%v):\n%s", stated[1], stated[2], err, out)
+	for _, name := range units {
+		file, text := installed(t, name)
+		stated := regexp.MustCompile(`exposure (\d+)\.(\d) of 10`).FindStringSubmatch(text)
+		if stated == nil {
+			t.Fatalf("%s does not state its exposure", name)
+		}
+		threshold := strings.TrimLeft(stated[1]+stated[2], "0") // in tenths
+		out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold="+threshold, file).CombinedOutput()
+		if err != nil {
+			t.Errorf("the exposure of %s is above %s.%s (%v):\n%s", name, stated[1], stated[2], err, out)
+		}
 	}
 }
 
