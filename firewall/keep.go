@@ -218,8 +218,8 @@ func (k *Keeper) guard(ctx context.Context) {
 	var g sync.WaitGroup
 	g.Go(func() {
 		for ctx.Err() == nil {
-			if err := watchTables(ctx, changed); err != nil {
-				k.deps.Log.Warn("changes of the kernel's tables are seen late", "err", err)
+			if err := watchTable(ctx, changed); err != nil {
+				k.deps.Log.Warn("that somebody changes the rules is seen late", "err", err)
 			}
 			pause(ctx, reopenAfter)
 		}
