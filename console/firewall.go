@@ -22,6 +22,8 @@ type Firewall struct {
 	// Rules returns the rules of the policy in force, as nft -f reads them. While their
 	// hash is have it waits, until ctx ends, and then returns them all the same.
 	Rules func(ctx context.Context, have string) (FirewallRules, error)
+	// Asked is told when who may change the box asks for rules, and has those with that hash.
+	Asked func(have string)
 	// Record takes a record of what the packet filter refused.
 	Record func(decision.Record)
 }
@@ -47,7 +49,11 @@ func (a *API) firewall(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), rulesWithin)
 	defer cancel()
 	defer context.AfterFunc(a.stopping, cancel)()
-	rules, err := a.cfg.Firewall.Rules(ctx, r.URL.Query().Get("have"))
+	have := r.URL.Query().Get("have")
+	if uid, known := peerOf(ctx); known && mayChange(uid) {
+		a.cfg.Firewall.Asked(have)
+	}
+	rules, err := a.cfg.Firewall.Rules(ctx, have)
 	if err != nil {
 		refuse(w, http.StatusUnprocessableEntity, err)
 		return

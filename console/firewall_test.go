@@ -21,12 +21,15 @@ import (
 func TestFirewallRules(t *testing.T) {
 	var asked string
 	var broken error
-	c, _ := serve(t, Config{Firewall: Firewall{Rules: func(_ context.Context, have string) (FirewallRules, error) {
-		asked = have
-		return FirewallRules{Hash: "ab12", Text: "table inet tillgate {}\n"}, broken
-	}}})
+	c, _ := serve(t, Config{Firewall: Firewall{
+		Rules: func(_ context.Context, have string) (FirewallRules, error) {
+			asked += ", " + have
+			return FirewallRules{Hash: "ab12", Text: "table inet tillgate {}\n"}, broken
+		},
+		Asked: func(have string) { asked = "asked " + have },
+	}})
 	got, err := c.Firewall(t.Context(), "cd 34&")
-	if diff := cmp.Diff(FirewallRules{Hash: "ab12", Text: "table inet tillgate {}\n"}, got); err != nil || diff != "" || asked != "cd 34&" {
+	if diff := cmp.Diff(FirewallRules{Hash: "ab12", Text: "table inet tillgate {}\n"}, got); err != nil || diff != "" || asked != "asked cd 34&, cd 34&" {
 		t.Errorf("asked with %q, answered %v (-want +got):\n%s", asked, err, diff)
 	}
 	broken = errors.New("class terminal has no interface")
@@ -41,6 +44,7 @@ func TestFirewallRulesWait(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			stopping, stop := context.WithCancel(t.Context())
 			defer stop()
+			// Who asks is not known here, so it is not asked by a keeper.
 			api := NewAPI(stopping, Config{Firewall: Firewall{Rules: func(ctx context.Context, have string) (FirewallRules, error) {
 				<-ctx.Done()
 				return FirewallRules{Hash: have}, nil

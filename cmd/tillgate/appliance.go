@@ -43,6 +43,7 @@ type appliance struct {
 	follow   string // the command that shows what this box decides
 
 	policyBell *bell // rung when another policy is in force
+	keeper     *keeperWatch
 
 	settings     settings          // as they are in force
 	settingsHash [sha256.Size]byte // of tillgate.yaml as it is in force
@@ -75,6 +76,8 @@ func openAppliance(where places, s settings, p process, log *slog.Logger) (_ *ap
 		MaxError: s.Time.MaxError,
 	})
 	a.started = time.Now()
+	_, err = os.Stat(filepath.Join(where.state, rulesFile))
+	a.keeper = newKeeperWatch(err == nil, time.Now)
 	if a.policy, err = openPolicy(where, a.clock.Now); err != nil {
 		return nil, configurationError{where.config, err, fixFiles}
 	}
@@ -158,7 +161,7 @@ func openAppliance(where places, s settings, p process, log *slog.Logger) (_ *ap
 		Journal:   a.journal,
 		Observe:   a.policy.observe,
 		ResetTime: a.resetTime,
-		Firewall:  console.Firewall{Rules: a.firewallRules, Record: a.firewallRecord},
+		Firewall:  console.Firewall{Rules: a.firewallRules, Asked: a.keeper.asked, Record: a.firewallRecord},
 		Log:       log,
 	})
 	a.policy.onChange(a.policyChanged)

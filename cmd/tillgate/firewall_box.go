@@ -38,9 +38,11 @@ func (a *appliance) firewallRules(ctx context.Context, have string) (console.Fir
 		changed := a.policyBell.next() // before the policy is read
 		r, err := firewall.Rules(a.policy.set(), rulesConfig(a.settings, a.clock.Trusted()))
 		if err != nil {
+			a.keeper.told("", err)
 			return console.FirewallRules{}, err
 		}
 		rules := console.FirewallRules{Hash: firewall.HashText(r.Text()), Text: string(r.Text()), Gaps: r.Gaps}
+		a.keeper.told(rules.Hash, nil)
 		rules.Networks, _ = clientNetworks(r) // an interface that is not there has no connections
 		if rules.Hash != have {
 			return rules, nil

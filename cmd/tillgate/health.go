@@ -24,7 +24,7 @@ const (
 
 // parts are what the parts say of themselves.
 func (a *appliance) parts() []decision.Health {
-	return []decision.Health{
+	parts := []decision.Health{
 		a.dnsHealth(),
 		a.resolver.Health(),
 		a.proxyHealth(),
@@ -33,6 +33,10 @@ func (a *appliance) parts() []decision.Health {
 		timeHealth(a.clock),
 		a.relay.Health(),
 	}
+	if h, ok := a.keeper.health(); ok {
+		parts = append(parts, h)
+	}
+	return parts
 }
 
 // dnsHealth is that of the listeners: they are bound, or the box has not started.

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestKeeperHealth(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	later := func(d time.Duration) { now = now.Add(d) }
+	for _, tt := range []struct {
+		what     string
+		expected bool
+		do       func(*keeperWatch)
+		want     string // empty: no part of the box
+	}{
+		{"there never was one", false, func(*keeperWatch) { later(time.Hour) }, ""},
+		{"there was one before", true, func(*keeperWatch) { later(time.Minute) }, "bad nobody keeps"},
+		{"it comes in time", true, func(k *keeperWatch) { later(time.Second); k.asked("a"); k.told("a", nil) }, "ok the rules"},
+		{"it has gone", false, func(k *keeperWatch) { k.asked("a"); k.told("a", nil); later(time.Minute) }, "bad nobody keeps"},
+		{"it is about to have the new ones", false, func(k *keeperWatch) { k.asked("a"); k.told("b", nil); later(time.Second) }, "ok the rules"},
+		{"it does not get the new ones in", false, func(k *keeperWatch) {
+			k.asked("a")
+			k.told("a", nil)
+			for range 5 {
+				later(5 * time.Second)
+				k.asked("a")
+				k.told("b", nil)
+			}
+		}, "bad the kernel does not have"},
+		{"there are none", false, func(k *keeperWatch) { k.asked("a"); k.told("a", errors.New("class x\nhas no interface")) }, "bad no rules can be made, those before stay: class x; has"},
+	} {
+		k := newKeeperWatch(tt.expected, func() time.Time { return now })
+		tt.do(k)
+		got := ""
+		if h, ok := k.health(); ok {
+			got = h.State.String() + " " + h.Text
+		}
+		if !strings.HasPrefix(got, tt.want) || tt.want == "" && got != "" {
+			t.Errorf("%s: %q, want %q", tt.what, got, tt.want)
+		}
+	}
+}
