@@ -41,7 +41,7 @@ func harvest(t *tally) error {
 	}
 	defer conn.Close()
 	t.begin()
-	err = readCounters(conn, func(name string, packets uint64) {
+	err = takeCounters(conn, func(name string, packets uint64) {
 		if kind, class, ok := parseCounterName(name); ok {
 			t.classCounter(labelOf(kind, class), packets)
 		}

@@ -11,7 +11,7 @@ import (
 
 const (
 	msgGetElements = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETSETELEM
-	msgGetObjects  = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETOBJ
+	msgTakeObjects = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETOBJ_RESET
 )
 
 // An element is one of a set, with its counter. Of a concatenation the parts of the key
@@ -34,13 +34,13 @@ func readSet(conn *netlink.Conn, set string, see func(element)) error {
 	})
 }
 
-// readCounters reads the table's named counters.
-func readCounters(conn *netlink.Conn, see func(name string, packets uint64)) error {
+// takeCounters reads the table's named counters, and has them begin at zero.
+func takeCounters(conn *netlink.Conn, see func(name string, packets uint64)) error {
 	e := netlink.NewAttributeEncoder()
 	e.ByteOrder = binary.BigEndian
 	e.String(unix.NFTA_OBJ_TABLE, Table)
 	e.Uint32(unix.NFTA_OBJ_TYPE, unix.NFT_OBJECT_COUNTER)
-	return dump(conn, msgGetObjects, e, func(b []byte) {
+	return dump(conn, msgTakeObjects, e, func(b []byte) {
 		if name, packets, ok := parseCounter(b); ok {
 			see(name, packets)
 		}

@@ -46,7 +46,7 @@ type tally struct {
 	round   uint64 // of reading the sets
 	seen    map[attempt]*seen
 	sources map[netip.Addr]*source
-	classes map[label]*ledger
+	classes map[label]*int64 // owed, as of a source
 
 	groups   map[group]*clients // what was not taken yet
 	attempts int                // in all groups
@@ -59,27 +59,23 @@ type seen struct {
 	round   uint64
 }
 
-// A ledger is a counter of the kernel's as it was read last, and how many of its packets
-// are owed yet: below zero while the log is ahead of the counter.
-type ledger struct {
+// A source is its counter as it was read last, and how many of its packets are owed yet: below
+// zero while the log is ahead of the counter.
+type source struct {
 	packets uint64
 	owed    int64
+	label   label // of the last packet that the log had; until then nothing can be told
+	ended   []attempt
+	round   uint64
 }
 
 // read notes what the counter is now. One that went back is a new one.
-func (l *ledger) read(packets uint64) {
-	if packets < l.packets {
-		l.packets = 0
+func (s *source) read(packets uint64) {
+	if packets < s.packets {
+		s.packets = 0
 	}
-	l.owed += int64(packets - l.packets)
-	l.packets = packets
-}
-
-type source struct {
-	ledger
-	label label // of the last packet that the log had; until then nothing can be told
-	ended []attempt
-	round uint64
+	s.owed += int64(packets - s.packets)
+	s.packets = packets
 }
 
 // A group has bounds of its own. A source that does not belong where it came from is
@@ -117,7 +113,7 @@ func (t *tally) renewed() {
 	defer t.mu.Unlock()
 	t.seen = make(map[attempt]*seen)
 	t.sources = make(map[netip.Addr]*source)
-	t.classes = make(map[label]*ledger)
+	t.classes = make(map[label]*int64)
 }
 
 // sight counts the first packet of an attempt.
@@ -155,11 +151,12 @@ func (t *tally) begin() {
 	t.round++
 }
 
-// classCounter takes the counter of a class.
+// classCounter takes what the counter of a class has counted since it was read last. It
+// begins at zero again with each reading: so what came while nobody read is told by the next.
 func (t *tally) classCounter(l label, packets uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.class(l).read(packets)
+	*t.class(l) += int64(packets)
 }
 
 // sourceCounter takes the counter of a source.
@@ -220,9 +217,9 @@ func (t *tally) end() {
 			delete(t.sources, addr)
 		}
 	}
-	for l, c := range t.classes {
-		if c.owed > 0 {
-			t.add(l, attempt{}, uint64(c.owed))
+	for l, owed := range t.classes {
+		if *owed > 0 {
+			t.add(l, attempt{}, uint64(*owed))
 		}
 	}
 	t.sweep()
@@ -242,10 +239,10 @@ func (t *tally) source(addr netip.Addr) *source {
 	return src
 }
 
-func (t *tally) class(l label) *ledger {
+func (t *tally) class(l label) *int64 {
 	c := t.classes[l]
 	if c == nil {
-		c = new(ledger)
+		c = new(int64)
 		t.classes[l] = c
 	}
 	return c
@@ -256,7 +253,7 @@ func (t *tally) add(l label, a attempt, n uint64) {
 	if n == 0 {
 		return
 	}
-	t.class(l).owed -= int64(n)
+	*t.class(l) -= int64(n)
 	if src := t.sources[a.src]; src != nil && l.reason != policy.Spoofed {
 		src.owed -= int64(n)
 	}

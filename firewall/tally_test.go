@@ -77,9 +77,11 @@ func TestTally(t *testing.T) {
 		}, []string{"pos 10.20.0.11, firewall, 8.8.8.8:853: 1"}},
 		{"seen, then counted", func(y *tally) {
 			y.sight(posRefused, dot)
+			before := uint64(0)
 			for _, n := range []uint64{3, 7, 7} {
 				y.read(func() {
-					y.classCounter(posRefused, n)
+					y.classCounter(posRefused, n-before)
+					before = n
 					y.sourceCounter(till, n)
 					y.attemptCounter(dot, n)
 				})
@@ -128,6 +130,9 @@ func TestTally(t *testing.T) {
 			y.read(func() { y.classCounter(posSpoofed, 9) })
 		}, []string{"pos 1.2.3.4, spoofed, 8.8.8.8:853: 1",
 			"pos, spoofed, various destinations; too many at once to list: 8"}},
+		{"what came while nobody read", func(y *tally) {
+			y.read(func() { y.classCounter(posRefused, 4); y.sourceCounter(till, 900); y.attemptCounter(dot, 900) })
+		}, []string{"pos, firewall, various clients and destinations; too many at once to list: 4"}},
 		{"a new table", func(y *tally) {
 			y.sight(posRefused, dot)
 			y.read(func() { y.classCounter(posRefused, 5); y.sourceCounter(till, 5); y.attemptCounter(dot, 5) })
