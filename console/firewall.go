@@ -22,7 +22,7 @@ type Firewall struct {
 	// Rules returns the rules of the policy in force, as nft -f reads them. While their
 	// hash is have it waits, until ctx ends, and then returns them all the same.
 	Rules func(ctx context.Context, have string) (FirewallRules, error)
-	// Asked is told when who may change the box asks for rules, and has those with that hash.
+	// Asked is told when who may change the box asks for rules, and says what he has in force.
 	Asked func(have string)
 	// Record takes a record of what the packet filter refused.
 	Record func(decision.Record)
@@ -50,7 +50,7 @@ func (a *API) firewall(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	defer context.AfterFunc(a.stopping, cancel)()
 	have := r.URL.Query().Get("have")
-	if uid, known := peerOf(ctx); known && mayChange(uid) {
+	if uid, known := peerOf(ctx); have != "" && known && mayChange(uid) {
 		a.cfg.Firewall.Asked(have)
 	}
 	rules, err := a.cfg.Firewall.Rules(ctx, have)

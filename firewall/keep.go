@@ -170,12 +170,15 @@ func (k *Keeper) follow(ctx context.Context) {
 	}
 }
 
+// nothing is what the keeper says that it has when no rules are in force.
+const nothing = "none"
+
 // update asks for rules once, and says how long to wait until it is to ask again.
 func (k *Keeper) update(ctx context.Context) (wait time.Duration, err error) {
 	k.mu.Lock()
 	have := HashText(k.text)
 	if k.shown == nil {
-		have = "" // nothing is
+		have = nothing
 	}
 	k.mu.Unlock()
 	text, networks, err := k.deps.Rules(ctx, have)

@@ -178,6 +178,26 @@ func TestStoreKeepStays(t *testing.T) {
 	expect("the box was killed")
 	keeper.Kill()
 	expect("the keeper was killed")
+	knock(till, away)
+	// The next one tells what came while there was none, once there is a box.
+	keeper = store.Box.Keep(t)
+	keeper.WaitFor(t, "the last rules are in force")
+	box = store.Box.Start(t)
+	waitFor(t, func() bool {
+		n := 0
+		for _, r := range journal(t, store, "--plane", "firewall", "--class", "sunmi") {
+			if r.Client == "" {
+				n += max(r.Count, 1)
+			}
+		}
+		return n >= 2
+	})
+	out, err := store.Box.Tillgate(t.Context(), "status")
+	if err != nil && !strings.Contains(err.Error(), "exit status 1") || !strings.Contains(out, "the rules of the policy are in the kernel") {
+		t.Errorf("status: %v\n%s", err, out)
+	}
+	box.Kill()
+	keeper.Kill()
 
 	// As after a start of the machine: the keeper comes first, the box later.
 	flush("flush", "ruleset")
