@@ -95,6 +95,7 @@ func standBy(t *testing.T, file, device, router string) {
 	block(t, blocks, "tillgate firewall print\ntillgate firewall apply\n")
 	applied(t, store)
 	store.Box.Start(t)
+	store.Box.Keep(t).WaitFor(t, "rules in force")
 
 	if router != "" {
 		conf := write(t, store, "dnsmasq.conf", block(t, blocks, "port=0\n"))
