@@ -268,8 +268,10 @@ func (k *Keeper) putBack(ctx context.Context) error {
 
 // read takes what the rules log.
 func (k *Keeper) read(ctx context.Context) {
+	said := ""
 	for ctx.Err() == nil {
-		if err := k.readLog(ctx); err != nil && ctx.Err() == nil {
+		if err := k.readLog(ctx); err != nil && ctx.Err() == nil && err.Error() != said {
+			said = err.Error()
 			k.deps.Log.Warn("blocked attempts are not seen as they happen, only counted", "err", err)
 		}
 		pause(ctx, reopenAfter)
