@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/google/renameio/v2"
-	"golang.org/x/sync/errgroup"
 
 	"tillgate/decision"
 )
@@ -77,17 +76,20 @@ func NewKeeper(cfg KeeperConfig, deps KeeperDeps) *Keeper {
 	return &Keeper{cfg: cfg, deps: deps, tally: newTally(deps.Now)}
 }
 
-// Serve keeps the rules until ctx ends. It takes CAP_NET_ADMIN.
+// Serve keeps the rules until ctx ends. It fails at once where it may not, or nft is not
+// there, and never later.
 func (k *Keeper) Serve(ctx context.Context) error {
+	if _, err := Loaded(ctx); err != nil {
+		return fmt.Errorf("looking at the rules in the kernel: %w", err)
+	}
 	k.restore(ctx)
 	k.deps.Ready()
-	var g errgroup.Group
-	g.Go(func() error { k.follow(ctx); return nil })
-	g.Go(func() error { k.guard(ctx); return nil })
-	g.Go(func() error { k.read(ctx); return nil })
-	g.Go(func() error { k.count(ctx); return nil })
-	g.Go(func() error { k.send(ctx); return nil })
-	return g.Wait()
+	var parts sync.WaitGroup
+	for _, part := range []func(context.Context){k.follow, k.guard, k.read, k.count, k.send} {
+		parts.Go(func() { part(ctx) })
+	}
+	parts.Wait()
+	return nil
 }
 
 // restore puts the last rules in force, before the network is up and the box answers.

@@ -32,7 +32,7 @@ var arrows = map[string]string{
 	"ntprelay": `policy decision internal/clock internal/pktinfo
 		github.com/beevik/ntp golang.org/x/sync golang.org/x/sys`,
 	"proxy":    `policy decision github.com/elazarl/goproxy internal/pktinfo golang.org/x/sync golang.org/x/sys`,
-	"firewall": `policy decision github.com/mdlayher/netlink github.com/google/renameio/v2 golang.org/x/sync golang.org/x/sys`,
+	"firewall": `policy decision github.com/mdlayher/netlink github.com/google/renameio/v2 golang.org/x/sys`,
 	"console":  `policy decision`,
 	"cmd/tillgate": `policy decision internal/clock internal/strictyaml resolver proxy ntprelay firewall console
 		github.com/google/renameio/v2
