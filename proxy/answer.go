@@ -139,6 +139,11 @@ type sent struct {
 }
 
 func (s *sent) Read(p []byte) (int, error) {
+	if s.whole() {
+		// The transport looks whether there is more than it was told. By then the answer may
+		// have begun, and net/http have closed the body: its error would end the exchange.
+		return 0, io.EOF
+	}
 	s.answer.goOn()
 	if !s.wait() {
 		return 0, errGivenUp
