@@ -50,6 +50,9 @@ type KeeperDeps struct {
 	// Rules returns the box's rules, and the networks of its classes. It waits for a while
 	// if those are what has the hash have ([HashText]), and then returns them all the same.
 	Rules func(ctx context.Context, have string) (text []byte, networks []netip.Prefix, err error)
+	// First makes the rules for a start without those of the last time, which are not
+	// there or damaged. Nil: there are none.
+	First func() ([]byte, error)
 	// Records hands over records, at most MaxBatch.
 	Records func(context.Context, []decision.Record) error
 	// Ready is called when the last rules are in force, or there are none.
@@ -95,25 +98,50 @@ func (k *Keeper) Serve(ctx context.Context) error {
 // restore puts the last rules in force, before the network is up and the box answers.
 func (k *Keeper) restore(ctx context.Context) {
 	text, err := os.ReadFile(k.cfg.File)
-	if errors.Is(err, fs.ErrNotExist) {
-		k.deps.Log.Warn("there are no rules yet; until the box has told its own, nothing is kept from the Internet here", "file", k.cfg.File)
-		return
-	}
 	if err == nil {
 		err = CheckText(text)
 	}
+	from := k.cfg.File
 	if err != nil {
-		k.deps.Log.Error("the last rules can't be used", "file", k.cfg.File, "err", err)
-		return
+		if !errors.Is(err, fs.ErrNotExist) {
+			k.deps.Log.Error("the last rules can't be used", "file", k.cfg.File, "err", err)
+		}
+		from = "the policy's files"
+		if text, err = k.first(); err != nil {
+			k.deps.Log.Warn("there are no rules yet; until the box has told its own, nothing is kept from the Internet here", "err", err)
+			return
+		}
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.text = text
 	if err := k.apply(ctx); err != nil {
-		k.deps.Log.Error("the last rules are not in force", "file", k.cfg.File, "err", err)
+		k.deps.Log.Error("the rules to begin with are not in force", "from", from, "err", err)
 		return
 	}
-	k.deps.Log.Info("the last rules are in force", "file", k.cfg.File)
+	k.deps.Log.Info("rules in force", "from", from)
+	if from != k.cfg.File {
+		k.save()
+	}
+}
+
+// save keeps the rules for the next start.
+func (k *Keeper) save() {
+	if err := renameio.WriteFile(k.cfg.File, k.text, 0o640); err != nil {
+		k.deps.Log.Error("the rules are not kept for the next start", "err", err)
+	}
+}
+
+// first makes the rules of a first start.
+func (k *Keeper) first() ([]byte, error) {
+	if k.deps.First == nil {
+		return nil, errors.New("none were in force before")
+	}
+	text, err := k.deps.First()
+	if err == nil {
+		err = CheckText(text)
+	}
+	return text, err
 }
 
 // apply puts k.text in force, in one transaction: there is no moment without rules.
@@ -211,9 +239,7 @@ func (k *Keeper) enact(ctx context.Context, text []byte, networks []netip.Prefix
 		return err
 	}
 	k.deps.Log.Info("rules in force", "hash", HashText(text)[:12])
-	if err := renameio.WriteFile(k.cfg.File, text, 0o640); err != nil {
-		k.deps.Log.Error("the rules are not kept for the next start", "err", err)
-	}
+	k.save()
 	return nil
 }
 

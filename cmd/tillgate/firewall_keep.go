@@ -24,7 +24,8 @@ func newFirewallKeep(p process) *cobra.Command {
 		Use:   "keep",
 		Short: "be the unit that keeps the rules in the kernel",
 		Long: `Keep the rules in the kernel until SIGINT or SIGTERM: first those that were in force
-last, before the network is up, then those of the running box, as its policy changes.
+last (the first time those of the files), before the network is up, then those of the
+running box, as its policy changes.
 If somebody flushes or changes the box's table it is put back at once. What the rules
 stop is told to the box, for its log.
 
@@ -58,6 +59,13 @@ func keepRules(ctx context.Context, where places, p process) error {
 				err = noBoxError{[]string{where.socket}}
 			}
 			return []byte(rules.Text), rules.Networks, err
+		},
+		First: func() ([]byte, error) {
+			r, err := new(firewallFlags).ofFiles(time.Time{}, p)
+			if err != nil {
+				return nil, err
+			}
+			return r.Text(), nil
 		},
 		Records: box.FirewallRecords,
 		Ready:   unit.ready,

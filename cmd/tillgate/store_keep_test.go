@@ -181,7 +181,7 @@ func TestStoreKeepStays(t *testing.T) {
 	knock(till, away)
 	// The next one tells what came while there was none, once there is a box.
 	keeper = store.Box.Keep(t)
-	keeper.WaitFor(t, "the last rules are in force")
+	keeper.WaitFor(t, "msg=\"rules in force\" from="+store.Box.State)
 	box = store.Box.Start(t)
 	waitFor(t, func() bool {
 		n := 0
@@ -202,7 +202,7 @@ func TestStoreKeepStays(t *testing.T) {
 	// As after a start of the machine: the keeper comes first, the box later.
 	flush("flush", "ruleset")
 	keeper = store.Box.Keep(t)
-	keeper.WaitFor(t, "the last rules are in force")
+	keeper.WaitFor(t, "msg=\"rules in force\" from="+store.Box.State)
 	expect("the keeper is back")
 	knock(till, netip.MustParseAddrPort("23.0.0.8:22"))
 	box = store.Box.Start(t)
