@@ -10,7 +10,7 @@ import (
 
 // upstreamMemory is for how long a server that failed while others answer is told of:
 // nobody may have asked it since.
-const upstreamMemory = time.Minute
+const upstreamMemory = 2 * time.Minute
 
 // upstreamStats are counts since the start.
 type upstreamStats struct {
