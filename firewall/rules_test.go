@@ -158,7 +158,7 @@ services: [{id: local/a, reason: r, until: 2026-01-01T00:00:00Z, destinations: [
 		{"a network within another", `
   a: {networks: [10.1.0.0/16], services: []}
   b: {networks: [10.1.4.0/24], services: []}`, nil, "judge",
-			[]string{"ip saddr vmap { 10.1.0.0/22 : goto judge-a, 10.1.4.0/24 : goto judge-b, 10.1.5.0-10.1.255.255 : goto judge-a }"}, nil},
+			[]string{"ip saddr 10.1.0.0/22 goto judge-a", "ip saddr 10.1.4.0/24 goto judge-b", "ip saddr 10.1.5.0-10.1.255.255 goto judge-a"}, nil},
 		{"by interface alone", `
   a: {interfaces: [eth1], services: []}`, nil, "source-a", []string{"fib saddr . iif oif missing goto spoofed-a"}, []string{"saddr {", "!="}},
 		{"an interface of the box's settings", `

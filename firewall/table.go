@@ -104,11 +104,17 @@ var families = []struct {
 
 // dispatch sends a packet to the chain of its class. That of a spoofed source is gone by
 // then, so on an interface of a class all is the class's.
+//
+// Networks have a rule each and not a map of all: while a table takes another's place, the
+// kernel has the new rules in force a moment before the new maps of intervals have anything
+// in them, and a packet of a class that is not found would pass.
 func (t *table) dispatch(chain string) {
 	t.byInterface(chain)
 	for _, f := range families {
-		if narrow := t.narrow(f.is4, chain); narrow != "" {
-			t.line("%s saddr vmap { %s }", f.name, narrow)
+		for _, s := range t.spans {
+			if !s.wide && s.first.Is4() == f.is4 {
+				t.line("%s saddr %s goto %s-%s", f.name, s, chain, s.class.Name)
+			}
 		}
 	}
 }
