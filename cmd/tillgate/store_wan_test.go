@@ -188,7 +188,7 @@ func TestStoreWAN(t *testing.T) {
 	}
 	s.holds(t, "a machine without rules that does not forward yet")
 	keeper = store.Box.Keep(t)
-	keeper.WaitFor(t, "the last rules are in force")
+	keeper.WaitFor(t, "msg=\"rules in force\" from="+store.Box.State)
 	forward(t, store, 1)
 	s.holds(t, "the keeper is there, the box is not")
 	box = store.Box.Start(t)
@@ -205,7 +205,7 @@ func TestStoreWAN(t *testing.T) {
 		keeper.Kill()
 		store.Box.Env = append(store.Box.Env, labClock+"="+off.String())
 		keeper = store.Box.Keep(t)
-		keeper.WaitFor(t, "the last rules are in force")
+		keeper.WaitFor(t, "msg=\"rules in force\" from="+store.Box.State)
 		box = store.Box.Start(t)
 		swap(t, store, keeper, tillPolicy)
 		swap(t, store, keeper, storePolicy)
@@ -295,7 +295,7 @@ func TestStoreWANFlush(t *testing.T) {
 	}
 	s.holds(t, "flushed, and nobody puts the rules back")
 	keeper = store.Box.Keep(t)
-	keeper.WaitFor(t, "the last rules are in force")
+	keeper.WaitFor(t, "msg=\"rules in force\" from="+store.Box.State)
 
 	forward(t, store, 1)
 	s.holds(t, "forwarding")
@@ -357,9 +357,9 @@ func TestStoreWANDiskFull(t *testing.T) {
 	fill(t, store.Box.State)
 	s.holds(t, "both were killed")
 	keeper = store.Box.Keep(t)
-	keeper.WaitFor(t, "the last rules are in force")
+	keeper.WaitFor(t, "msg=\"rules in force\" from="+store.Box.State)
 	s.holds(t, "the rules from before the disk was full")
 	store.Box.Start(t)
-	keeper.WaitFor(t, "rules in force")
+	keeper.WaitFor(t, "msg=\"rules in force\" hash=")
 	s.holds(t, "a box that starts on a full disk")
 }
