@@ -125,5 +125,5 @@ func ParseClientFilter(text string) (netip.Prefix, error) {
 
 // ParseNameFilter returns a name or *.name in the form that queries have.
 func ParseNameFilter(text string) string {
-	return strings.TrimSuffix(strings.ToLower(text), ".")
+	return strings.TrimRight(strings.ToLower(text), ".")
 }

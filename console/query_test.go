@@ -124,6 +124,7 @@ func TestParseQuestion(t *testing.T) {
 func FuzzParseLogQuery(f *testing.F) {
 	f.Add("since=2026-11-22T07:00:00Z&client=10.20.1.0/24&plane=dns&plane=system&verdict=deny&follow=1&last=7")
 	f.Add("until=2026-11-22T07:00:00.5%2B09:00&client=fe80::1%25eth0&name=*.X.&class=%00&after=18446744073709551615")
+	f.Add("name=x..")
 	f.Fuzz(func(t *testing.T, query string) {
 		v, err := url.ParseQuery(query)
 		if err != nil {

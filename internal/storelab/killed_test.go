@@ -21,6 +21,7 @@ func TestNothingOutlivesAKilledTest(t *testing.T) {
 		fmt.Println("pids", box.Pid(), s.Upstream.process.Pid(), sleep.Pid(), s.dir)
 		select {}
 	}
+	NeedStore(t)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
