@@ -93,7 +93,6 @@ func (j *Journal) flush() error {
 	err := w.append(lines, first, now, to)
 	ended()
 	if w.number != number {
-		signal(j.untidy)
 		size = 0
 	}
 
@@ -103,6 +102,9 @@ func (j *Journal) flush() error {
 		j.pending = append(j.pending[:0], j.pending[len(lines):]...)
 		if cap(j.pending) > 2*earlyFlush && len(j.pending) < earlyFlush {
 			j.pending = bytes.Clone(j.pending) // it grew in an outage
+		}
+		if j.active != w.number {
+			signal(j.untidy) // who tidies waits for mu, and so sees which one is active
 		}
 		j.written, j.active, j.sealed = last, w.number, w.size
 		j.stats.Syncs++
