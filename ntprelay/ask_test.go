@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tillgate/internal/clock"
+	"tillgate/internal/storelab"
 )
 
 // remote serves on the loopback interface: answer makes the datagrams that go back.
@@ -19,7 +20,7 @@ func remote(t testing.TB, network string, answer func(request []byte) [][]byte) 
 	host := map[string]string{"udp4": "127.0.0.1:0", "udp6": "[::1]:0"}[network]
 	conn, err := net.ListenPacket(network, host)
 	if err != nil {
-		t.Skipf("no loopback of that family: %v", err)
+		storelab.Skip(t, "no loopback of that family: "+err.Error())
 	}
 	done := make(chan struct{})
 	go func() {
@@ -279,7 +280,7 @@ func TestAskSelf(t *testing.T) {
 		}
 		return
 	}
-	t.Skip("the machine has no address but its loopback's")
+	storelab.Skip(t, "the machine has no address but its loopback's")
 }
 
 // All of it together, with the machine's clocks and a network: the time is known, and is
