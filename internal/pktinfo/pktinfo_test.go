@@ -57,19 +57,19 @@ func TestReadSource(t *testing.T) {
 		ifindex int // as the source message names it
 	}{{"192.0.2.1", 0}, {"2001:db8::1", 0}, {"fe80::1", 7}, {"2001:db8::2", 0}} {
 		addr := netip.MustParseAddr(tt.addr)
-		info := Read(s.source(addr, 7))
+		info := Read(s.source.of(addr, 7))
 		if want := (Info{Local: addr, Interface: tt.ifindex}); info != want {
 			t.Errorf("%s: read %v, want %v", tt.addr, info, want)
 		}
 	}
-	if s.source(netip.Addr{}, 7) != nil {
+	if s.source.of(netip.Addr{}, 7) != nil {
 		t.Error("a source of no address")
 	}
 }
 
 func TestReadOther(t *testing.T) {
 	_, s := sender(t, "udp4", "127.0.0.1:0")
-	whole := s.source(netip.MustParseAddr("2001:db8::1"), 7)
+	whole := s.source.of(netip.MustParseAddr("2001:db8::1"), 7)
 	long := append([]byte{}, whole...)
 	long[0] += 8
 	short := append([]byte{}, whole...)

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"sync"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,8 +19,7 @@ type Sender struct {
 	mu     sync.Mutex
 	to4    unix.SockaddrInet4
 	to6    unix.SockaddrInet6
-	oob4   []byte // the source, as control messages
-	oob6   []byte
+	source source
 	packet []byte // the one that write sends, and how
 	to     unix.Sockaddr
 	oob    []byte
@@ -34,11 +32,7 @@ func NewSender(conn *net.UDPConn) (*Sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sender{
-		raw:  raw,
-		oob4: unix.PktInfo4(&unix.Inet4Pktinfo{}),
-		oob6: unix.PktInfo6(&unix.Inet6Pktinfo{}),
-	}
+	s := &Sender{raw: raw, source: newSource()}
 	s.write = func(fd uintptr) bool {
 		_, s.err = unix.SendmsgN(int(fd), s.packet, s.oob, s.to, unix.MSG_DONTWAIT)
 		return true
@@ -63,28 +57,8 @@ func (s *Sender) Send(packet []byte, from netip.Addr, to netip.AddrPort, ifindex
 		}
 		s.to = &s.to6
 	}
-	s.packet, s.oob = packet, s.source(from, ifindex)
+	s.packet, s.oob = packet, s.source.of(from, ifindex)
 	err := s.raw.Write(s.write)
 	s.packet = nil
 	return errors.Join(err, s.err)
-}
-
-// source is the control message that sends a packet from an address; nil: the kernel
-// chooses. The interface is named only where the address means nothing without it: else
-// the routes decide.
-func (s *Sender) source(from netip.Addr, ifindex int) []byte {
-	switch {
-	case from.Is4():
-		i := (*unix.Inet4Pktinfo)(unsafe.Pointer(&s.oob4[unix.CmsgLen(0)]))
-		i.Spec_dst = from.As4()
-		return s.oob4
-	case from.Is6():
-		i := (*unix.Inet6Pktinfo)(unsafe.Pointer(&s.oob6[unix.CmsgLen(0)]))
-		i.Addr, i.Ifindex = from.As16(), 0
-		if from.IsLinkLocalUnicast() {
-			i.Ifindex = uint32(ifindex)
-		}
-		return s.oob6
-	}
-	return nil
 }
