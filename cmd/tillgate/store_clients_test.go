@@ -24,6 +24,7 @@ const (
 	forbidden  = "403"        // by the proxy, to a CONNECT or a request
 	alerted    = "alert"      // the TLS alert unrecognized_name
 	unresolved = "unresolved" // the box's DNS has no address
+	refused    = "refused"    // by the packet filter
 )
 
 // A client visits pages one after the other, and tells of each URL what was answered or,
@@ -60,6 +61,12 @@ func visitByCurl(t *testing.T, store *storelab.Store, term *storelab.Terminal, w
 	case w.addr.IsValid():
 		argv = append(argv, "--connect-to", "::"+w.addr.String()+":")
 	}
+	if w.doh {
+		argv = append(argv, "--doh-url", "https://dns.google/dns-query")
+	}
+	if w.only != "" {
+		argv = append(argv, w.only)
+	}
 	page := func(i int) string { return filepath.Join(dir, fmt.Sprint(i)) }
 	for i, u := range urls {
 		argv = append(argv, "--output", page(i), u)
@@ -83,6 +90,8 @@ func visitByCurl(t *testing.T, store *storelab.Store, term *storelab.Terminal, w
 			told[u] = alerted
 		case exit == "6":
 			told[u] = unresolved
+		case exit == "7":
+			told[u] = refused
 		case exit != "0":
 			told[u] = lines[i]
 		case content == dnsMessage:

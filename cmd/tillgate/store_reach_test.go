@@ -27,6 +27,10 @@ type way struct {
 	// addr is where a redirected client connects to, whatever host it wants; the zero
 	// Addr: to where the box's DNS says.
 	addr netip.Addr
+	// doh has a redirected client look names up at dns.google by itself, and only is -4 or -6,
+	// the one family that it uses. Only curl can.
+	doh  bool
+	only string
 }
 
 // ways are how a terminal gets to the web: explicitly, redirected to where the box's DNS
@@ -78,12 +82,17 @@ func reach(term *storelab.Terminal, w way, host string) (net.Conn, error) {
 	if !w.proxy.IsValid() {
 		return c, nil
 	}
-	fmt.Fprintf(c, "CONNECT %s:443 HTTP/1.1\r\nHost: %s:443\r\n\r\n", host, host)
-	if err := granted(c); err != nil {
+	if err := demand(c, host+":443"); err != nil {
 		c.Close()
 		return nil, err
 	}
 	return c, nil
+}
+
+// demand asks the proxy for a tunnel. The error is a *refusal if it grants none.
+func demand(c net.Conn, to string) error {
+	fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\nHost: %[1]s\r\n\r\n", to)
+	return granted(c)
 }
 
 // reachTLS is reach, with TLS to the host.

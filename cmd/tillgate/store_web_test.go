@@ -73,7 +73,7 @@ func (w way) outcome(port uint16) string {
 	switch {
 	case w.proxy.IsValid():
 		return forbidden
-	case !w.addr.IsValid():
+	case !w.addr.IsValid() && !w.doh:
 		return unresolved
 	case port == 80:
 		return forbidden

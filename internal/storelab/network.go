@@ -130,7 +130,7 @@ func (s *Store) terminal(name string) (*Terminal, error) {
 	term := &Terminal{Host: h, Box4: at(n.net4, router).Addr(), Box6: at(n.net6, router).Addr()}
 	return term, errors.Join(
 		s.plug(h, n, "eth0", h.Name, firstTerminal+i),
-		h.route(term.Box4, term.Box6),
+		h.route(at(n.net4, s.gateway).Addr(), at(n.net6, s.gateway).Addr()),
 		h.settle(),
 		s.ground.settle(),
 	)

@@ -13,7 +13,7 @@ func (s *Store) OneArmed(t TB, name string) {
 	n, err := networkOf(name)
 	if err == nil {
 		err = errors.Join(
-			s.Box.ip("link set wan down"),
+			s.Box.ip("link delete wan"), // both ends of it
 			s.plug(s.Internet.Host, n, "uplink", "uplink", uplink),
 			s.Box.route(at(n.net4, uplink).Addr(), at(n.net6, uplink).Addr()),
 			s.Internet.settle(),

@@ -52,6 +52,7 @@ type Store struct {
 	hosts   []*Host
 	ground  *Host          // the switches, a bridge for each network
 	taken   map[string]int // terminals of each network so far
+	gateway int            // the number of whom a terminal has as its router
 }
 
 // New builds a store, with dns.google answering and the box not yet started.
@@ -59,7 +60,7 @@ type Store struct {
 func New(t TB, c Config) *Store {
 	t.Helper()
 	NeedStore(t)
-	s := &Store{spawner: newSpawner(), taken: make(map[string]int)}
+	s := &Store{spawner: newSpawner(), taken: make(map[string]int), gateway: router}
 	t.Cleanup(s.close)
 	if err := s.build(c); err != nil {
 		if errors.Is(err, unix.EPERM) {
