@@ -15,7 +15,7 @@ type Query struct {
 	After        uint64           // seq is greater: to read on after a record
 	Client       netip.Prefix     // zones are not looked at
 	Class        string           // exact
-	Name         string           // exact, or *.x for all names below x; lower case
+	Name         string           // exact, or *.x for all names below x; lower case; of the firewall, see [Record.DestNames]
 	Planes       []policy.Plane   // any of them
 	Verdicts     []policy.Verdict // any of them; then records without a verdict do not match
 }
@@ -29,7 +29,7 @@ func (q *Query) Match(r *Record) bool {
 		q.touches(r.Time, r.end()) &&
 		(!q.Client.IsValid() || q.Client.Contains(r.Client.WithZone(""))) &&
 		(q.Class == "" || q.Class == r.Class) &&
-		(q.Name == "" || q.matchName(r.Name)) &&
+		(q.Name == "" || q.matchNames(r)) &&
 		(q.Planes == nil || slices.Contains(q.Planes, r.Plane)) &&
 		(q.Verdicts == nil || r.Plane.Decides() && slices.Contains(q.Verdicts, r.Verdict))
 }

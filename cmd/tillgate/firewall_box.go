@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"strings"
 	"sync"
 
 	"tillgate/console"
@@ -55,17 +54,11 @@ func (a *appliance) firewallRules(ctx context.Context, have string) (console.Fir
 	}
 }
 
-// maxNamesOf is how many names of an address a record tells.
-const maxNamesOf = 3
-
-// firewallRecord takes what the packet filter stopped, with the name that the client knows
+// firewallRecord takes what the packet filter stopped, with the names that the client knows
 // the destination by.
 func (a *appliance) firewallRecord(r decision.Record) {
 	if r.Dest.IsValid() {
-		names := a.resolver.NamesOf(r.Client, r.Dest.Addr())
-		if len(names) > 0 && r.Detail == "" {
-			r.Detail = r.Dest.Addr().String() + " is " + strings.Join(names[:min(len(names), maxNamesOf)], ", ")
-		}
+		r.SetDestNames(a.resolver.NamesOf(r.Client, r.Dest.Addr()))
 	}
 	if r.Count > 1 {
 		r.Until = a.clock.Now()

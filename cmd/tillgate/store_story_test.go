@@ -49,6 +49,9 @@ func TestStoreStory(t *testing.T) {
 		}
 		return story.MatchString(out)
 	})
+	if found := blocked(t, store, "--name", host); len(found) != 1 {
+		t.Errorf("by its name is found: %q", found)
+	}
 	lately := regexp.MustCompile(`(?s)\n  lately .* deny ` + addr + `:443 udp: [^\n]*` + addr + ` is ` + name)
 	if out, err := store.Box.Tillgate(t.Context(), "explain", client, host); err != nil || !lately.MatchString(out) {
 		t.Errorf("explained: %v\n%s", err, out)

@@ -2,8 +2,8 @@ package main
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"tillgate/decision"
@@ -71,10 +71,10 @@ func (s *story) whereTo(r *decision.Record) string {
 		}
 		return text
 	}
-	if is := addr.String() + " is "; r.Name == "" && strings.HasPrefix(r.Detail, is) {
+	if r.DestNames() != nil {
 		text = printable(r.Detail) // the box knew it, too
 	} else if r.Name == "" {
-		text = is + printable(from.name)
+		text = addr.String() + " is " + printable(from.name)
 	}
 	if ago < time.Second {
 		text += ", answered just before"
@@ -94,7 +94,7 @@ func (s *story) isAbout(r *decision.Record, name string) bool {
 		return r.Name == name
 	}
 	from, ok := s.told[telling{r.Client, r.Dest.Addr().Unmap()}]
-	return ok && from.name == name
+	return ok && from.name == name || slices.Contains(r.DestNames(), name)
 }
 
 // maxShown is how many addresses of an answer are shown.
