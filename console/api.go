@@ -5,15 +5,18 @@
 //	GET /v1/policy                                     what is in force
 //	GET /v1/explain?client=&name=&port=&proto=&plane=  a verdict and why
 //	GET /v1/log?since=&until=&client=&class=&name=&plane=&verdict=&follow=1
+//	GET /v1/events?since=&after=&client=&class=&name=&plane=&verdict=&last=
 //	POST /v1/observe {"class": "pos", "for": "2h", "reason": "..."}
 //	POST /v1/time/reset {}
 //	GET /v1/firewall?have=                             the rules of the packet filter
 //	POST /v1/firewall/records                          what it refused, a record a line
 //
-// Each but the log answers with one JSON object, an error with {"error": "..."}.
+// Each but the log and the events answers with one JSON object, an error with {"error": "..."}.
 // The log is a stream of lines: the journal's records as they are written, and
 // {"error": "..."} for what could not be read. A stream that is complete ends
-// properly, one that breaks does not.
+// properly, one that breaks does not. The events are the same log for browsers, followed
+// as Server-Sent Events: the id of each is the record's seq, from which Last-Event-ID or
+// after goes on; "gap" events tell what was missed, "damage" events what can't be read.
 //
 // Who may use the socket may look. To change what the box does is for root and the
 // user that it runs as.
@@ -66,6 +69,7 @@ func NewAPI(stopping context.Context, cfg Config) *API {
 	a.mux.HandleFunc("GET /v1/policy", a.policy)
 	a.mux.HandleFunc("GET /v1/explain", a.explain)
 	a.mux.HandleFunc("GET /v1/log", a.log)
+	a.mux.HandleFunc("GET /v1/events", a.events)
 	a.mux.HandleFunc("POST /v1/observe", a.observe)
 	a.mux.HandleFunc("POST /v1/time/reset", a.resetTime)
 	a.mux.HandleFunc("GET /v1/firewall", a.firewall)
@@ -96,6 +100,18 @@ func (a *API) log(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
+	a.stream(w, r, q, newLines(w, "application/x-ndjson"))
+}
+
+// An answer is a sink that can tell whether anything of it was sent.
+type answer interface {
+	sink
+	hasBegun() bool
+}
+
+// stream gives the journal to a client, one of a bounded number. What goes wrong is
+// told in the way that is left: by a status, or by a stream that breaks off.
+func (a *API) stream(w http.ResponseWriter, r *http.Request, q LogQuery, out answer) {
 	select {
 	case a.streams <- struct{}{}:
 		defer func() { <-a.streams }()
@@ -103,14 +119,13 @@ func (a *API) log(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusServiceUnavailable, decision.ErrTooMany)
 		return
 	}
-	out := newLines(w)
-	err = read(r.Context(), a.stopping, a.cfg.Journal, q, out)
+	err := read(r.Context(), a.stopping, a.cfg.Journal, q, out)
 	if err == nil {
 		err = out.flush()
 	}
 	switch {
 	case err == nil:
-	case !out.begun:
+	case !out.hasBegun():
 		status := http.StatusInternalServerError
 		if errors.Is(err, decision.ErrTooMany) || errors.Is(err, decision.ErrClosed) {
 			status = http.StatusServiceUnavailable

@@ -15,14 +15,15 @@ const maxStall = 15 * time.Second
 // lines is a sink that writes newline-delimited JSON to a client.
 type lines struct {
 	http  http.ResponseWriter
+	kind  string // Content-Type
 	rc    *http.ResponseController
 	w     *bufio.Writer // to Write
 	buf   []byte
 	begun bool // something was given to w or sent
 }
 
-func newLines(w http.ResponseWriter) *lines {
-	l := &lines{http: w, rc: http.NewResponseController(w)}
+func newLines(w http.ResponseWriter, kind string) *lines {
+	l := &lines{http: w, kind: kind, rc: http.NewResponseController(w)}
 	l.w = bufio.NewWriterSize(l, 16<<10)
 	return l
 }
@@ -57,10 +58,12 @@ func (l *lines) flush() error {
 	return l.rc.Flush()
 }
 
+func (l *lines) hasBegun() bool { return l.begun }
+
 func (l *lines) begin() {
 	if !l.begun {
 		l.begun = true
-		l.http.Header().Set("Content-Type", "application/x-ndjson")
+		l.http.Header().Set("Content-Type", l.kind)
 	}
 }
 
