@@ -33,7 +33,7 @@ type FirewallRules struct {
 	Hash     string         `json:"hash"`
 	Text     string         `json:"text"`
 	Networks []netip.Prefix `json:"networks,omitempty"` // of the classes: whose older connections are to end
-	Gaps     []string       `json:"gaps,omitempty"`     // sentences on what the rules cannot know to be a class's
+	Gaps     []string       `json:"gaps,omitempty"`     // sentences on what the rules leave open
 }
 
 const (

@@ -18,7 +18,7 @@ func (t *table) captures() {
 	t.chain("capture", "send to the box what it answers for the Internet\ndstnat - 10: before other tables translate anything")
 	t.line("type nat hook prerouting priority dstnat - 10; policy accept;")
 	t.line(`iifname "lo" accept`)
-	t.admin("accept")
+	t.admin(t.adminPorts())
 	t.dispatch("capture")
 	t.end()
 }

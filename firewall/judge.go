@@ -25,10 +25,10 @@ func (t *table) judge() {
 	t.chain("judge", "let through, or stop\ndstnat + 10: it is known what was sent to the box, and nothing is routed yet")
 	t.line("type filter hook prerouting priority dstnat + 10; policy accept;")
 	t.line(`iifname "lo" accept`)
-	t.admin("accept")
+	t.admin(t.anyPort())
 	t.dispatch("judge")
-	if ports := t.adminPorts(); len(t.cfg.Admin) > 0 && ports != "" {
-		t.line("ct direction original fib daddr type local tcp dport { %s } reject with tcp reset", ports)
+	if len(t.cfg.Admin) > 0 {
+		t.line("ct direction original fib daddr type local tcp dport %s reject with tcp reset", t.adminPorts())
 	}
 	t.end()
 }

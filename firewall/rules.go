@@ -12,12 +12,13 @@ type Config struct {
 	// Interfaces are by class, beside those that the class has in the policy. Here a
 	// source must be in a network of the class, as no other plane knows these.
 	Interfaces map[string][]string
-	// Admin are the networks that may reach the box's SSH and console. With any, nobody
-	// else may; with none, everybody may but the classes.
+	// Admin are the networks that may reach every TCP port of the box but Intercept: SSH,
+	// wherever it is, and the console. With any, nobody else may reach the ports SSH and
+	// Console; with none, everybody may but the classes.
 	Admin []netip.Prefix
 
 	// The box's ports; 0: it has none. What would be redirected to a port that it does not
-	// have is refused.
+	// have is refused. SSH must be one.
 	DNS, Proxy, Intercept, NTP, Console, SSH uint16
 
 	// Now is trusted time, by which services end; the zero time ends none.
@@ -35,7 +36,8 @@ type Ruleset struct {
 	// it is known whose old connections to forget.
 	Clients    []netip.Prefix
 	Interfaces []string
-	// Gaps are sentences on what the rules cannot know to be a class's.
+	// Gaps are sentences on what the rules leave open: what they cannot know to be a class's,
+	// and the box, where no admin is named.
 	Gaps []string
 
 	text []byte
@@ -55,6 +57,9 @@ func Rules(set *policy.Set, cfg Config) (Ruleset, error) {
 	t := table{cfg: cfg, members: members, spans: flatten(set.Classes())}
 	t.write(set.ID())
 	r := Ruleset{Policy: set.ID(), Until: t.until, text: t.text.Bytes()}
+	if gap := openToAll(cfg); gap != "" {
+		r.Gaps = append(r.Gaps, gap)
+	}
 	for _, m := range members {
 		r.Gaps = append(r.Gaps, m.gaps()...)
 		if m.class.Mode == policy.Observe {

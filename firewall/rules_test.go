@@ -148,7 +148,7 @@ services: [{id: local/a, reason: r, until: 2026-01-01T00:00:00Z, destinations: [
 				c.Admin, c.Console = []netip.Prefix{netip.MustParsePrefix("10.1.0.7/32"), netip.MustParsePrefix("10.0.0.0/8")}, 8053
 			},
 			"judge", []string{
-				"ip saddr { 10.0.0.0/8 } fib daddr type local tcp dport { 22, 8053 } accept",
+				"ip saddr { 10.0.0.0/8 } fib daddr type local tcp dport != 3129 accept",
 				"ct direction original fib daddr type local tcp dport { 22, 8053 } reject with tcp reset",
 			}, []string{"ip6 saddr"}},
 		{"no admin locks nobody out", `
@@ -237,8 +237,14 @@ func TestFacts(t *testing.T) {
 	if got := fmt.Sprint(r.Clients, r.Interfaces); got != "[10.20.1.0/24 10.20.0.0/24] [eth0.20]" {
 		t.Errorf("clients and interfaces: %s", got)
 	}
-	if len(r.Gaps) != 1 || !strings.HasPrefix(r.Gaps[0], "class sunmi has no interface and no IPv6 network") {
+	if len(r.Gaps) != 2 || !strings.HasPrefix(r.Gaps[0], "firewall.admin is empty: all that are in no class may reach TCP port 22 ") ||
+		!strings.HasPrefix(r.Gaps[1], "class sunmi has no interface and no IPv6 network") {
 		t.Errorf("gaps: %q", r.Gaps)
+	}
+	cfg := ports
+	cfg.Admin = []netip.Prefix{netip.MustParsePrefix("10.0.0.5/32")}
+	if r := rules(t, examplePolicy, cfg); len(r.Gaps) != 0 {
+		t.Errorf("gaps where an admin is named: %q", r.Gaps)
 	}
 }
 

@@ -14,7 +14,7 @@ func (t *table) sources() {
 	t.line("ct direction reply ct state established,related fib daddr type local accept")
 	t.line("ip saddr 0.0.0.0 accept")
 	t.line("ip6 saddr :: accept")
-	t.admin("accept")
+	t.admin(t.anyPort())
 	t.byInterface("source")
 	for _, f := range families {
 		if narrow := t.narrow(f.is4, "spoofed"); narrow != "" {

@@ -3,7 +3,6 @@ package firewall
 import (
 	"bytes"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -152,25 +151,6 @@ func (t *table) elements(is4 bool, choose func(span) bool) (list []string) {
 	return list
 }
 
-// admin writes a rule for the admins' way to the box.
-func (t *table) admin(verdict string) {
-	ports := t.adminPorts()
-	for _, f := range families {
-		var list []string
-		for _, p := range outermost(t.cfg.Admin) {
-			if p.Addr().Is4() == f.is4 {
-				list = append(list, p.String())
-			}
-		}
-		if len(list) > 0 && ports != "" {
-			t.line("%s saddr { %s } fib daddr type local tcp dport { %s } %s", f.name, joined(list), ports, verdict)
-		}
-	}
-}
-
-// adminPorts are those of the box that are for admins.
-func (t *table) adminPorts() string { return portList(t.cfg.SSH, t.cfg.Console) }
-
 // portList is sorted, without doubles and without 0, which is no port.
 func portList(ports ...uint16) string {
 	ports = slices.Clone(ports)
@@ -185,16 +165,3 @@ func portList(ports ...uint16) string {
 }
 
 func joined(list []string) string { return strings.Join(list, ", ") }
-
-// outermost are the networks that are not within another of them: those of a set of nft may
-// not overlap.
-func outermost(networks []netip.Prefix) (outer []netip.Prefix) {
-	networks = slices.Clone(networks)
-	slices.SortStableFunc(networks, func(a, b netip.Prefix) int { return a.Bits() - b.Bits() })
-	for _, p := range networks {
-		if !slices.ContainsFunc(outer, func(o netip.Prefix) bool { return o.Overlaps(p) }) {
-			outer = append(outer, p)
-		}
-	}
-	return outer
-}

@@ -77,7 +77,7 @@ type proxySettings struct {
 
 type firewallSettings struct {
 	Interfaces map[string][]string // by class
-	Admin      []netip.Prefix      // networks that may reach SSH and the console
+	Admin      []netip.Prefix      // networks that may reach the box; none: SSH and the console are open to all but the classes
 }
 
 type journalSettings struct {

@@ -88,16 +88,6 @@ func timeByName(t *testing.T, term *storelab.Terminal, class string) {
 	}
 }
 
-// shut is a witness's view of the classes: not one packet of theirs came out.
-func shut(t *testing.T, store *storelab.Store) {
-	t.Helper()
-	for _, from := range []string{"10.20.0.", "10.20.1.", "10.20.9.", "fd10:20::", "fd10:20:1:", "fd10:20:9:"} {
-		if seen := witnessed(t, store, from); len(seen) > 0 {
-			t.Errorf("came out: %q", seen)
-		}
-	}
-}
-
 // sendSYNs asks each TCP port of a host for a connection, and waits for no answer.
 func sendSYNs(t *testing.T, term *storelab.Terminal, host netip.Addr, first, last int) {
 	t.Helper()
