@@ -46,6 +46,7 @@ type Config struct {
 	// ResetTime forgets what was known of the time; by is the user who asks.
 	ResetTime func(ctx context.Context, by string) (TimeReset, error)
 	Firewall  Firewall
+	Web       WebConfig
 	Log       *slog.Logger
 }
 

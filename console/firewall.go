@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"time"
 
 	"tillgate/decision"
@@ -50,7 +49,7 @@ func (a *API) firewall(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	defer context.AfterFunc(a.stopping, cancel)()
 	have := r.URL.Query().Get("have")
-	if uid, known := peerOf(ctx); have != "" && known && mayChange(uid) {
+	if c := callerOf(ctx); have != "" && c.change && c.local {
 		a.cfg.Firewall.Asked(have)
 	}
 	rules, err := a.cfg.Firewall.Rules(ctx, have)
@@ -67,8 +66,7 @@ type taken struct {
 }
 
 func (a *API) firewallRecords(w http.ResponseWriter, r *http.Request) {
-	if uid, known := peerOf(r.Context()); !known || !mayChange(uid) {
-		refuse(w, http.StatusForbidden, fmt.Errorf("only root and %s may do that; use sudo", userName(os.Geteuid())))
+	if !mayManage(w, r) {
 		return
 	}
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != recordsType {

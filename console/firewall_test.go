@@ -84,30 +84,31 @@ func TestFirewallRecordsRefused(t *testing.T) {
 	me := os.Geteuid()
 	for _, tt := range []struct {
 		name   string
-		peer   any
+		who    caller
 		kind   string
 		body   string
 		status int
 	}{
-		{"as it should be", me, recordsType, good + good, 200},
-		{"root", 0, recordsType, good, 200},
-		{"another user", me + 1, recordsType, good, 403},
-		{"nobody known", nil, recordsType, good, 403},
-		{"a form", me, "text/plain", good, 415},
-		{"another plane", me, recordsType, good + strings.Replace(good, `"firewall"`, `"dns"`, 1), 400},
-		{"another reason", me, recordsType, strings.Replace(good, `"reason":"firewall"`, `"reason":"rate"`, 1), 400},
-		{"allowed", me, recordsType, strings.Replace(good, "deny", "allow", 1), 400},
-		{"no decision", me, recordsType, strings.Replace(good, "{", `{"event":"gap",`, 1), 400},
-		{"no record", me, recordsType, good + "{\n", 400},
-		{"too many", me, recordsType, strings.Repeat(good, maxRecords+1), 400},
-		{"too long", me, recordsType, good + strings.Repeat(" ", maxRecordsBody), 400},
+		{"as it should be", process(me), recordsType, good + good, 200},
+		{"root", process(0), recordsType, good, 200},
+		{"who is logged in on TCP", caller{by: "console", change: true}, recordsType, good, 403},
+		{"another user", process(me + 1), recordsType, good, 403},
+		{"nobody known", caller{}, recordsType, good, 403},
+		{"a form", process(me), "text/plain", good, 415},
+		{"another plane", process(me), recordsType, good + strings.Replace(good, `"firewall"`, `"dns"`, 1), 400},
+		{"another reason", process(me), recordsType, strings.Replace(good, `"reason":"firewall"`, `"reason":"rate"`, 1), 400},
+		{"allowed", process(me), recordsType, strings.Replace(good, "deny", "allow", 1), 400},
+		{"no decision", process(me), recordsType, strings.Replace(good, "{", `{"event":"gap",`, 1), 400},
+		{"no record", process(me), recordsType, good + "{\n", 400},
+		{"too many", process(me), recordsType, strings.Repeat(good, maxRecords+1), 400},
+		{"too long", process(me), recordsType, good + strings.Repeat(" ", maxRecordsBody), 400},
 	} {
 		taken := 0
 		api := NewAPI(t.Context(), Config{
 			Firewall: Firewall{Record: func(decision.Record) { taken++ }},
 			Log:      slog.New(slog.DiscardHandler),
 		})
-		r := httptest.NewRequestWithContext(context.WithValue(t.Context(), peerKey{}, tt.peer), "POST", "/v1/firewall/records", strings.NewReader(tt.body))
+		r := httptest.NewRequestWithContext(withCaller(t.Context(), tt.who), "POST", "/v1/firewall/records", strings.NewReader(tt.body))
 		r.Header.Set("Content-Type", tt.kind)
 		w := httptest.NewRecorder()
 		api.ServeHTTP(w, r)

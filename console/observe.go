@@ -8,7 +8,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"os"
 	"time"
 
 	"tillgate/policy"
@@ -60,16 +59,15 @@ func (a *API) observe(w http.ResponseWriter, r *http.Request) {
 // change reads what is to be changed into body, and tells who asks for it. If it is not
 // true, the request has been refused.
 func change(w http.ResponseWriter, r *http.Request, body any) (by string, ok bool) {
-	uid, known := peerOf(r.Context())
-	if !known || !mayChange(uid) {
-		refuse(w, http.StatusForbidden, fmt.Errorf("only root and %s may do that; use sudo", userName(os.Geteuid())))
+	c, ok := mayChange(w, r)
+	if !ok {
 		return "", false
 	}
 	if status, err := readBody(w, r, body); err != nil {
 		refuse(w, status, err)
 		return "", false
 	}
-	return userName(uid), true
+	return c.by, true
 }
 
 // readBody reads one JSON object. That it must be called so keeps web pages of others

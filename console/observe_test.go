@@ -56,24 +56,25 @@ func TestObserveRequests(t *testing.T) {
 	me := os.Geteuid()
 	for _, tt := range []struct {
 		name   string
-		peer   any
+		who    caller
 		kind   string
 		method string
 		body   string
 		status int
 	}{
-		{"as it should be", me, "application/json", "POST", good, 200},
-		{"with a charset", me, "application/json; charset=utf-8", "POST", good, 200},
-		{"root", 0, "application/json", "POST", good, 200},
-		{"another user", me + 1, "application/json", "POST", good, 403},
-		{"nobody known", nil, "application/json", "POST", good, 403},
-		{"a form", me, "application/x-www-form-urlencoded", "POST", good, 415},
-		{"no type", me, "", "POST", good, 415},
-		{"by GET", me, "application/json", "GET", good, 405},
-		{"no JSON", me, "application/json", "POST", "class=pos", 400},
-		{"an unknown key", me, "application/json", "POST", `{"class": "pos", "for": "2h", "until": "now"}`, 400},
-		{"two objects", me, "application/json", "POST", good + good, 400},
-		{"too long", me, "application/json", "POST", `{"class": "` + strings.Repeat("x", maxBody) + `"}`, 400},
+		{"as it should be", process(me), "application/json", "POST", good, 200},
+		{"with a charset", process(me), "application/json; charset=utf-8", "POST", good, 200},
+		{"root", process(0), "application/json", "POST", good, 200},
+		{"who is logged in", caller{by: "console", change: true}, "application/json", "POST", good, 200},
+		{"another user", process(me + 1), "application/json", "POST", good, 403},
+		{"nobody known", caller{}, "application/json", "POST", good, 403},
+		{"a form", process(me), "application/x-www-form-urlencoded", "POST", good, 415},
+		{"no type", process(me), "", "POST", good, 415},
+		{"by GET", process(me), "application/json", "GET", good, 405},
+		{"no JSON", process(me), "application/json", "POST", "class=pos", 400},
+		{"an unknown key", process(me), "application/json", "POST", `{"class": "pos", "for": "2h", "until": "now"}`, 400},
+		{"two objects", process(me), "application/json", "POST", good + good, 400},
+		{"too long", process(me), "application/json", "POST", `{"class": "` + strings.Repeat("x", maxBody) + `"}`, 400},
 	} {
 		called := false
 		api := NewAPI(t.Context(), Config{
@@ -83,7 +84,7 @@ func TestObserveRequests(t *testing.T) {
 			},
 			Log: slog.New(slog.DiscardHandler),
 		})
-		r := httptest.NewRequestWithContext(context.WithValue(t.Context(), peerKey{}, tt.peer), tt.method, "/v1/observe", strings.NewReader(tt.body))
+		r := httptest.NewRequestWithContext(withCaller(t.Context(), tt.who), tt.method, "/v1/observe", strings.NewReader(tt.body))
 		r.Header.Set("Content-Type", tt.kind)
 		w := httptest.NewRecorder()
 		api.ServeHTTP(w, r)

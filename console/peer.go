@@ -9,9 +9,6 @@ import (
 	"syscall"
 )
 
-// peerKey is where the context of a connection's requests has its peer.
-type peerKey struct{}
-
 // withPeer notes who has connected, as the kernel saw it then (SO_PEERCRED, unix(7)).
 func withPeer(ctx context.Context, conn net.Conn) context.Context {
 	if limited, ok := conn.(*limitConn); ok {
@@ -32,18 +29,14 @@ func withPeer(ctx context.Context, conn net.Conn) context.Context {
 	if err != nil || peer == nil {
 		return ctx
 	}
-	return context.WithValue(ctx, peerKey{}, int(peer.Uid))
+	return withCaller(ctx, process(int(peer.Uid)))
 }
 
-// peerOf returns the user who asks, where that is known.
-func peerOf(ctx context.Context) (uid int, ok bool) {
-	uid, ok = ctx.Value(peerKey{}).(int)
-	return uid, ok
+// process is a caller at the socket. Root may change what the box does, and who
+// the box runs as. Its group may only look.
+func process(uid int) caller {
+	return caller{by: userName(uid), change: uid == 0 || uid == os.Geteuid(), local: true}
 }
-
-// mayChange reports whether a user may change what the box does: root, and who the box
-// runs as. Its group may only look.
-func mayChange(uid int) bool { return uid == 0 || uid == os.Geteuid() }
 
 // userName is a user as records name him.
 func userName(uid int) string {

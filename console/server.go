@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -22,14 +23,15 @@ const (
 	endWithin = time.Second
 )
 
-// Console serves the [API] on a unix socket.
+// Console serves the [API] on a unix socket, and to browsers by TCP.
 type Console struct {
 	cfg Config
 	l   net.Listener
+	web *web
 }
 
 // New starts nothing.
-func New(cfg Config) *Console { return &Console{cfg: cfg} }
+func New(cfg Config) *Console { return &Console{cfg: cfg, web: newWeb(cfg.Web, cfg.Log)} }
 
 // InUseError is a socket at which another process answers.
 type InUseError struct{ Socket string }
@@ -89,29 +91,48 @@ func removeStale(ctx context.Context, path string) error {
 	return err
 }
 
-// Serve answers until ctx ends. Then logs that are followed get what was
-// recorded before and end properly; what else is under way has a second.
+// Serve answers until ctx ends, at the socket and by TCP. Then logs that are followed get
+// what was recorded before and end properly; what else is under way has a second.
 func (c *Console) Serve(ctx context.Context) error {
-	var (
-		api      = NewAPI(ctx, c.cfg)
-		requests sync.WaitGroup
-	)
-	srv := &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			requests.Add(1)
-			defer requests.Done()
-			api.ServeHTTP(w, r)
-		}),
-		ConnContext: withPeer,
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	api := NewAPI(ctx, c.cfg)
+	web := make(chan error, 1)
+	go func() {
+		web <- c.web.serve(ctx, api)
+		cancel()
+	}()
+	srv := newServer(api, slog.NewLogLogger(c.cfg.Log.Handler(), slog.LevelWarn))
+	srv.ConnContext = withPeer
+	err := serveUntil(ctx, srv, limit(c.l, maxConns))
+	cancel()
+	return errors.Join(err, <-web)
+}
+
+// newServer has the timeouts of all that serve the API.
+func newServer(h http.Handler, log *log.Logger) *http.Server {
+	return &http.Server{
+		Handler: h,
 		// No ReadTimeout: it would end a log that is followed.
 		ReadHeaderTimeout: 5 * time.Second,
 		WriteTimeout:      10 * time.Second, // streams set their own
 		IdleTimeout:       10 * time.Second,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(c.cfg.Log.Handler(), slog.LevelWarn),
+		ErrorLog:          log,
 	}
+}
+
+// serveUntil serves l until ctx ends, and returns when no request is under way any more.
+func serveUntil(ctx context.Context, srv *http.Server, l net.Listener) error {
+	var requests sync.WaitGroup
+	next := srv.Handler
+	srv.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		defer requests.Done()
+		next.ServeHTTP(w, r)
+	})
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(limit(c.l, maxConns)) }()
+	go func() { served <- srv.Serve(l) }()
 	var err error
 	select {
 	case err = <-served:

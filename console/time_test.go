@@ -37,13 +37,13 @@ func TestResetTime(t *testing.T) {
 // Who may not change what the box does can't make it forget the time.
 func TestResetTimeOthers(t *testing.T) {
 	for name, tt := range map[string]struct {
-		peer   any
+		who    caller
 		body   string
 		status int
 	}{
-		"another user":     {os.Geteuid() + 1, "{}", 403},
-		"nobody known":     {nil, "{}", 403},
-		"something unread": {os.Geteuid(), `{"level": "fine"}`, 400},
+		"another user":     {process(os.Geteuid() + 1), "{}", 403},
+		"nobody known":     {caller{}, "{}", 403},
+		"something unread": {process(os.Geteuid()), `{"level": "fine"}`, 400},
 	} {
 		api := NewAPI(t.Context(), Config{
 			ResetTime: func(context.Context, string) (TimeReset, error) {
@@ -52,7 +52,7 @@ func TestResetTimeOthers(t *testing.T) {
 			},
 			Log: slog.New(slog.DiscardHandler),
 		})
-		r := httptest.NewRequestWithContext(context.WithValue(t.Context(), peerKey{}, tt.peer), "POST", "/v1/time/reset", strings.NewReader(tt.body))
+		r := httptest.NewRequestWithContext(withCaller(t.Context(), tt.who), "POST", "/v1/time/reset", strings.NewReader(tt.body))
 		r.Header.Set("Content-Type", "application/json")
 		w := httptest.NewRecorder()
 		api.ServeHTTP(w, r)

@@ -31,7 +31,7 @@ func (u unprobed) Repeat(k decision.Key) bool {
 
 // alive asks every listener and the API, the DNS as a client would. So what it says
 // is true of the whole way of a query but the upstream, which the box can be without;
-// of the proxy, that it takes connections. NTP is not for the box itself: of that, as of
+// of the proxy, that it takes connections. NTP is not for the box itself, the console not for the terminals: of that, as of
 // all else, it says that the status comes.
 func (a *appliance) alive(ctx context.Context) error {
 	local, err := net.InterfaceAddrs()
@@ -44,7 +44,7 @@ func (a *appliance) alive(ctx context.Context) error {
 			if !ok {
 				continue // the machine has no such address any more: no fault of the listener
 			}
-			if l.name == "ntp" {
+			if l.name == "ntp" || l.name == "console" {
 				continue
 			}
 			if l.name != "dns" {

@@ -42,7 +42,8 @@ type listeners struct {
 
 func (a *appliance) listeners() []listeners {
 	explicit, intercepted := a.proxy.Addrs()
-	return []listeners{{"dns", a.resolver.Addrs()}, {"proxy", explicit}, {"intercept", intercepted}, {"ntp", a.relay.Addrs()}}
+	return []listeners{{"dns", a.resolver.Addrs()}, {"proxy", explicit}, {"intercept", intercepted}, {"ntp", a.relay.Addrs()},
+		{"console", a.console.Addrs()}}
 }
 
 func joinAddrs(addrs []netip.AddrPort) string {

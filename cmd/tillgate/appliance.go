@@ -162,7 +162,11 @@ func openAppliance(where places, s settings, p process, log *slog.Logger) (_ *ap
 		Observe:   a.policy.observe,
 		ResetTime: a.resetTime,
 		Firewall:  console.Firewall{Rules: a.firewallRules, Asked: a.keeper.asked, Record: a.firewallRecord},
-		Log:       log,
+		Web: console.WebConfig{
+			Listen: s.Listen.Console,
+			Admin:  s.Firewall.Admin,
+		},
+		Log: log,
 	})
 	a.policy.onChange(a.policyChanged)
 	return a, nil
@@ -182,6 +186,9 @@ func (a *appliance) listen(ctx context.Context) error {
 	}
 	if err := a.relay.Listen(ctx); err != nil {
 		return explainBind("listen.ntp", err, "/proc")
+	}
+	if err := a.console.ListenWeb(ctx); err != nil {
+		return explainBind("listen.console", err, "/proc")
 	}
 	return listenSocket(ctx, a.console, a.where.socket)
 }

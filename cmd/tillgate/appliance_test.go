@@ -28,6 +28,7 @@ func newAppliance(t *testing.T) *appliance {
 	s := defaultSettings()
 	s.Listen.DNS = []string{freeAddr(t), freeAddr(t)}
 	s.Listen.Proxy, s.Listen.Intercept, s.direct = []string{"127.0.0.1:0"}, []string{"127.0.0.1:0", "[::1]:0"}, true
+	s.Listen.Console = []string{"127.0.0.1:0"}
 	where := places{state: filepath.Join(dir, "state"), socket: filepath.Join(dir, "run", socketName)}
 	s.Listen.NTP, s.Time.Servers = []string{"127.0.0.1:0"}, []string{"127.0.0.1"}
 	p := process{getenv: func(string) string { return "" }}

@@ -32,6 +32,7 @@ func (a *appliance) parts() []decision.Health {
 		a.journalHealth(),
 		timeHealth(a.clock),
 		a.relay.Health(),
+		a.console.Health(),
 	}
 	if h, ok := a.keeper.health(); ok {
 		parts = append(parts, h)

@@ -30,7 +30,7 @@ func newRun(p process) *cobra.Command {
 With --loopback all listeners are on 127.0.0.1, at ports that need no rights,
 whatever tillgate.yaml says of them, and the embedded policy is in force unless
 --config names another. Its state is the user's own. DNS is at port 5300, the proxy
-at 3128, NTP at 1230; what is redirected to 3129, or connects there, is meant for
+at 3128, NTP at 1230, the console at 8053; what is redirected to 3129, or connects there, is meant for
 port 443, or 80 if it speaks HTTP.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -73,9 +73,6 @@ func runBox(ctx context.Context, where places, loopback bool, p process) error {
 	s, err := readConfiguration(where.config)
 	if err != nil {
 		return err
-	}
-	if keys := s.notServed(); len(keys) > 0 {
-		log.Warn("this version does not serve all that "+settingsFile+" sets", "keys", keys)
 	}
 	if loopback {
 		s.Listen, s.direct = loopbackListen(), true

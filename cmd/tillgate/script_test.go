@@ -65,7 +65,7 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			for folder, url := range map[string]string{"etc": doh, "silent": silent} {
-				text := fmt.Sprintf("listen: {dns: [LISTEN], proxy: [\"127.0.0.1:0\"], intercept: [\"127.0.0.1:0\"], ntp: [\"127.0.0.1:0\"]}\nupstream: {url: %q, addresses: [127.0.0.1], timeout: %v}\n", url, maxUpstreamTimeout)
+				text := fmt.Sprintf("listen: {dns: [LISTEN], proxy: [\"127.0.0.1:0\"], intercept: [\"127.0.0.1:0\"], ntp: [\"127.0.0.1:0\"], console: [\"127.0.0.1:0\"]}\nupstream: {url: %q, addresses: [127.0.0.1], timeout: %v}\n", url, maxUpstreamTimeout)
 				if err := writeMissing(filepath.Join(env.WorkDir, folder, settingsFile), text); err != nil {
 					return err
 				}
@@ -352,7 +352,7 @@ func listenerOf(ts *testscript.TestScript, name string) string {
 func cmdPort(ts *testscript.TestScript, _ bool, args []string) {
 	file := ts.MkAbs(args[1])
 	listen := fmt.Sprintf("listen:\n  %s: [%q]\n", args[0], listenerOf(ts, args[0]))
-	for _, name := range []string{"dns", "proxy", "intercept"} {
+	for _, name := range []string{"dns", "proxy", "intercept", "ntp", "console"} {
 		if name != args[0] {
 			listen += fmt.Sprintf("  %s: [\"127.0.0.1:0\"]\n", name)
 		}

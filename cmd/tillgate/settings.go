@@ -22,9 +22,6 @@ type settings struct {
 	// for port 443 or 80. No key: it is for --loopback.
 	direct bool
 
-	// given are the keys that the file has, as section.key.
-	given []string
-
 	// hash is of the file as it was read; zero where there is none.
 	hash [sha256.Size]byte
 }

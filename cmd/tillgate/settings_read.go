@@ -27,50 +27,50 @@ func parseSettings(data []byte) (settings, strictyaml.Problems) {
 	s := defaultSettings()
 	doc := strictyaml.Parse(settingsFile, data)
 	doc.Read(strictyaml.Map(
-		s.section("listen",
-			key("dns", listenAddresses(&s.Listen.DNS)),
-			key("proxy", listenAddresses(&s.Listen.Proxy)),
-			key("intercept", listenAddresses(&s.Listen.Intercept)),
-			key("ntp", listenAddresses(&s.Listen.NTP)),
-			key("console", listenAddresses(&s.Listen.Console)),
+		section("listen",
+			strictyaml.Optional("dns", listenAddresses(&s.Listen.DNS)),
+			strictyaml.Optional("proxy", listenAddresses(&s.Listen.Proxy)),
+			strictyaml.Optional("intercept", listenAddresses(&s.Listen.Intercept)),
+			strictyaml.Optional("ntp", listenAddresses(&s.Listen.NTP)),
+			strictyaml.Optional("console", listenAddresses(&s.Listen.Console)),
 		),
-		s.section("upstream",
-			key("url", strictyaml.Value(&s.Upstream.URL, parseUpstreamURL)),
-			key("addresses", upstreamAddresses(&s.Upstream.Addresses)),
-			key("timeout", strictyaml.Duration(&s.Upstream.Timeout, 100*time.Millisecond, maxUpstreamTimeout)),
+		section("upstream",
+			strictyaml.Optional("url", strictyaml.Value(&s.Upstream.URL, parseUpstreamURL)),
+			strictyaml.Optional("addresses", upstreamAddresses(&s.Upstream.Addresses)),
+			strictyaml.Optional("timeout", strictyaml.Duration(&s.Upstream.Timeout, 100*time.Millisecond, maxUpstreamTimeout)),
 		),
-		s.section("dns",
-			key("rate", strictyaml.Int(&s.DNS.Rate, 0, 1_000_000)),
-			key("burst", strictyaml.Int(&s.DNS.Burst, 1, 1_000_000)),
+		section("dns",
+			strictyaml.Optional("rate", strictyaml.Int(&s.DNS.Rate, 0, 1_000_000)),
+			strictyaml.Optional("burst", strictyaml.Int(&s.DNS.Burst, 1, 1_000_000)),
 		),
-		s.section("cache",
-			key("entries", strictyaml.Int(&s.Cache.Entries, 1, 1_000_000)),
-			key("stale", strictyaml.Duration(&s.Cache.Stale, 0, 7*day)),
-			key("warm", strictyaml.Duration(&s.Cache.Warm, 0, 7*day)),
+		section("cache",
+			strictyaml.Optional("entries", strictyaml.Int(&s.Cache.Entries, 1, 1_000_000)),
+			strictyaml.Optional("stale", strictyaml.Duration(&s.Cache.Stale, 0, 7*day)),
+			strictyaml.Optional("warm", strictyaml.Duration(&s.Cache.Warm, 0, 7*day)),
 		),
-		s.section("time",
-			key("servers", strictyaml.Each(&s.Time.Servers, parseTimeServer)),
-			key("quorum", strictyaml.Int(&s.Time.Quorum, 1, 16)),
-			key("max_error", strictyaml.Duration(&s.Time.MaxError, time.Millisecond, time.Minute)),
-			key("rate", strictyaml.Int(&s.Time.Rate, 0, 1_000_000)),
-			key("burst", strictyaml.Int(&s.Time.Burst, 1, 1_000_000)),
+		section("time",
+			strictyaml.Optional("servers", strictyaml.Each(&s.Time.Servers, parseTimeServer)),
+			strictyaml.Optional("quorum", strictyaml.Int(&s.Time.Quorum, 1, 16)),
+			strictyaml.Optional("max_error", strictyaml.Duration(&s.Time.MaxError, time.Millisecond, time.Minute)),
+			strictyaml.Optional("rate", strictyaml.Int(&s.Time.Rate, 0, 1_000_000)),
+			strictyaml.Optional("burst", strictyaml.Int(&s.Time.Burst, 1, 1_000_000)),
 		),
-		s.section("proxy",
-			key("connect_timeout", strictyaml.Duration(&s.Proxy.ConnectTimeout, 100*time.Millisecond, 5*time.Minute)),
-			key("hello_timeout", strictyaml.Duration(&s.Proxy.HelloTimeout, 100*time.Millisecond, 5*time.Minute)),
-			key("idle_timeout", strictyaml.Duration(&s.Proxy.IdleTimeout, time.Second, 30*day)),
-			key("tunnels", strictyaml.Int(&s.Proxy.Tunnels, 1, 65_536)),
-			key("tunnels_per_client", strictyaml.Int(&s.Proxy.TunnelsPerClient, 1, 65_536)),
+		section("proxy",
+			strictyaml.Optional("connect_timeout", strictyaml.Duration(&s.Proxy.ConnectTimeout, 100*time.Millisecond, 5*time.Minute)),
+			strictyaml.Optional("hello_timeout", strictyaml.Duration(&s.Proxy.HelloTimeout, 100*time.Millisecond, 5*time.Minute)),
+			strictyaml.Optional("idle_timeout", strictyaml.Duration(&s.Proxy.IdleTimeout, time.Second, 30*day)),
+			strictyaml.Optional("tunnels", strictyaml.Int(&s.Proxy.Tunnels, 1, 65_536)),
+			strictyaml.Optional("tunnels_per_client", strictyaml.Int(&s.Proxy.TunnelsPerClient, 1, 65_536)),
 		),
-		s.section("firewall",
-			key("interfaces", interfacesByClass(s.Firewall.Interfaces)),
-			key("admin", strictyaml.Each(&s.Firewall.Admin, parseNetwork)),
+		section("firewall",
+			strictyaml.Optional("interfaces", interfacesByClass(s.Firewall.Interfaces)),
+			strictyaml.Optional("admin", strictyaml.Each(&s.Firewall.Admin, parseNetwork)),
 		),
-		s.section("journal",
-			key("sync", strictyaml.Duration(&s.Journal.Sync, 100*time.Millisecond, time.Minute)),
-			key("keep", strictyaml.Duration(&s.Journal.Keep, day, 3650*day)),
-			key("max_size", strictyaml.Size(&s.Journal.MaxSize, 64<<20, 1<<40)),
-			key("repeat_window", strictyaml.Duration(&s.Journal.RepeatWindow, time.Second, time.Hour)),
+		section("journal",
+			strictyaml.Optional("sync", strictyaml.Duration(&s.Journal.Sync, 100*time.Millisecond, time.Minute)),
+			strictyaml.Optional("keep", strictyaml.Duration(&s.Journal.Keep, day, 3650*day)),
+			strictyaml.Optional("max_size", strictyaml.Size(&s.Journal.MaxSize, 64<<20, 1<<40)),
+			strictyaml.Optional("repeat_window", strictyaml.Duration(&s.Journal.RepeatWindow, time.Second, time.Hour)),
 		),
 	))
 	problems := doc.Problems()
@@ -80,36 +80,9 @@ func parseSettings(data []byte) (settings, strictyaml.Problems) {
 	return s, problems
 }
 
-// A namedReader is a key of a section.
-type namedReader struct {
-	name string
-	read strictyaml.Reader
-}
-
-func key(name string, read strictyaml.Reader) namedReader { return namedReader{name, read} }
-
-// section is a mapping whose keys are noted where the file has them.
-func (s *settings) section(name string, readers ...namedReader) strictyaml.Key {
-	keys := make([]strictyaml.Key, len(readers))
-	for i, r := range readers {
-		keys[i] = strictyaml.Optional(r.name, func(n strictyaml.Node) {
-			s.given = append(s.given, name+"."+r.name)
-			r.read(n)
-		})
-	}
+// section is a mapping of keys that may all be absent.
+func section(name string, keys ...strictyaml.Key) strictyaml.Key {
 	return strictyaml.Optional(name, strictyaml.Map(keys...))
-}
-
-// notServed returns the keys that are given but belong to planes that this version does
-// not have.
-func (s *settings) notServed() []string {
-	var keys []string
-	for _, k := range s.given {
-		if k == "listen.console" {
-			keys = append(keys, k)
-		}
-	}
-	return keys
 }
 
 // listenAddresses reads a list in which no address is part of another, which

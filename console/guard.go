@@ -1,0 +1,80 @@
+package console
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// contentPolicy lets a page load what the box itself serves, and do nothing inline. Forms
+// are sent by script alone: without it a password would end up in the address.
+const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; " +
+	"connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// bodyWithin bounds the reading of a request's body.
+const bodyWithin = 10 * time.Second
+
+// guard keeps other people's web pages from using a browser to ask the box. A request must
+// be for a host that nobody else can have (DNS rebinding), and what changes anything, or
+// is an answer of the API, must not be asked for by a page from elsewhere.
+func guard(s *site, next http.Handler) http.Handler {
+	origins := http.NewCrossOriginProtection()
+	origins.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		refuse(w, http.StatusForbidden, errElsewhere)
+	}))
+	next = origins.Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", contentPolicy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		api := strings.HasPrefix(r.URL.Path, "/v1/")
+		if api || r.URL.Path == "/metrics" {
+			h.Set("Cache-Control", "no-store")
+		}
+		switch from := r.Header.Get("Sec-Fetch-Site"); {
+		case !s.knows(r):
+			refuse(w, http.StatusMisdirectedRequest, errHost)
+			return
+		case api && (from == "cross-site" || from == "same-site"):
+			refuse(w, http.StatusForbidden, errElsewhere)
+			return
+		}
+		if r.ContentLength != 0 {
+			http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyWithin)) // see readBody
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+var (
+	errHost      = errors.New("this is not the address of the console: ask for it by the box's own, as tillgate status shows it")
+	errElsewhere = errors.New("a page from elsewhere asked for this")
+)
+
+// knows reports whether the host that a request names is the box, and can be nobody else.
+func (s *site) knows(r *http.Request) bool {
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	addr, err := netip.ParseAddr(host)
+	if err == nil && addr.IsLoopback() || strings.EqualFold(host, "localhost") {
+		return true // also by ssh -L, at any port
+	}
+	if !s.secure {
+		return false
+	}
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return err == nil && addr == addrOf(local).WithZone("") || strings.EqualFold(host, boxName)
+}
+
+// boxName is the box's own name, which its DNS gives its address.
+const boxName = "tillgate.internal"
