@@ -2,22 +2,25 @@ package firewall
 
 import (
 	"fmt"
+	"net/netip"
 
 	"tillgate/policy"
 )
 
 // storeOnly are addresses that no Internet is behind, and what the table takes for the
 // store's: replies may go there, and what is observed may not.
-var storeOnly = map[bool]string{
-	true:  "10.0.0.0/8, 100.64.0.0/10, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16",
-	false: "fc00::/7, fe80::/10",
+var storeOnly = map[bool][]netip.Prefix{
+	true: {netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("169.254.0.0/16"),
+		netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16")},
+	false: {netip.MustParsePrefix("fc00::/7"), netip.MustParsePrefix("fe80::/10")},
 }
 
-// special are addresses that are not of the Internet: the store's, and what no packet should
-// be sent to. IPv6 has one block that is (RFC 4291 section 2.4), and that of NAT64.
-const (
-	special4  = "0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16, 224.0.0.0/3"
-	internet6 = "64:ff9b::/96, 2000::/3"
+// nowhere4 are further addresses that are not of the Internet: no packet should be sent there.
+// IPv6 has one block that is of it (RFC 4291 section 2.4), and that of NAT64.
+var (
+	nowhere4  = []string{"0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3"}
+	internet6 = []string{"64:ff9b::/96", "2000::/3"}
+	link6     = []string{"fe80::/10", "ff02::/16"} // what stays on the link
 )
 
 // judge writes the chain that decides, of what the capture has left or sent to the box.
@@ -40,8 +43,7 @@ func (t *table) judgeOf(m member) {
 	t.line("jump alive")
 	t.networks(m)
 	if m.class.Mode == policy.Observe {
-		t.line("fib daddr type unicast ip daddr != { %s } goto observed-%s", special4, name)
-		t.line("fib daddr type unicast ip6 daddr { %s } goto observed-%s", internet6, name)
+		t.line("fib daddr type unicast jump internet-%s", name)
 	}
 	t.line("goto refused-%s", name)
 	t.end()
@@ -58,6 +60,7 @@ func (t *table) endsOf(m member) {
 	t.end()
 	t.tell(Refused, name)
 	if m.class.Mode == policy.Observe {
+		t.internet(name)
 		t.chain("observed-"+name, "it may pass, and is told of as what would not")
 		t.line("ct state established,related accept")
 		t.line("jump tell-observed-%s", name)
@@ -95,18 +98,45 @@ func (t *table) tell(kind Kind, class string) {
 func (t *table) alive() {
 	t.chain("alive", "what a network needs to live")
 	t.text.WriteString("\t\t# answers to what the box, or somebody within the store, has begun, and errors about it\n")
-	for _, to := range []string{"fib daddr type local", "ip daddr { " + storeOnly[true] + " }", "ip6 daddr { " + storeOnly[false] + " }"} {
-		t.line("ct direction reply ct state established,related %s accept", to)
-		t.line("ct state related meta l4proto { icmp, ipv6-icmp } %s accept", to)
-	}
+	t.line("ct direction reply ct state established,related jump store")
+	t.line("ct state related meta l4proto { icmp, ipv6-icmp } jump store")
 	t.text.WriteString("\t\t# DHCP, either way: on a one-armed box the server may be elsewhere\n")
 	t.line("fib daddr type { local, broadcast } udp sport . udp dport { 68 . 67, 67 . 68 } accept")
-	t.line("ip6 daddr { fe80::/10, ff02::/16 } udp sport . udp dport { 546 . 547, 547 . 546 } accept")
+	for _, link := range link6 {
+		t.line("ip6 daddr %s udp sport . udp dport { 546 . 547, 547 . 546 } accept", link)
+	}
 	t.text.WriteString("\t\t# neighbour discovery and multicast listeners, on the link only\n")
-	t.line("ip6 daddr { fe80::/10, ff02::/16 } icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-done, nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept")
+	for _, link := range link6 {
+		t.line("ip6 daddr %s icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-done, nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept", link)
+	}
 	t.line("fib daddr type local icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept")
 	t.text.WriteString("\t\t# chatter to all, which goes nowhere\n")
 	t.line("fib daddr type { broadcast, multicast } drop")
+	t.end()
+	t.chain("store", "to the box, or within the store")
+	t.line("fib daddr type local accept")
+	for _, f := range families {
+		for _, p := range storeOnly[f.is4] {
+			t.line("%s daddr %v accept", f.name, p)
+		}
+	}
+	t.end()
+}
+
+// internet writes a chain that lets an observed class go to the Internet, and returns with
+// what goes elsewhere.
+func (t *table) internet(class string) {
+	t.chain("internet-"+class, "to the Internet?")
+	for _, p := range storeOnly[true] {
+		t.line("ip daddr %v return", p)
+	}
+	for _, p := range nowhere4 {
+		t.line("ip daddr %s return", p)
+	}
+	t.line("meta nfproto ipv4 goto observed-%s", class)
+	for _, p := range internet6 {
+		t.line("ip6 daddr %s goto observed-%s", p, class)
+	}
 	t.end()
 }
 

@@ -1,7 +1,6 @@
 package firewall
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -72,6 +71,7 @@ type Keeper struct {
 	text     []byte         // to be in force; nil: the box never had any
 	networks []netip.Prefix // whose old connections go around them; not known of the last rules
 	shown    []byte         // what nft shows of the rules when they are in force; nil: they are not
+	bare     string         // why the backstop is not in force, as it was said
 }
 
 // NewKeeper starts nothing.
@@ -117,6 +117,7 @@ func (k *Keeper) restore(ctx context.Context) {
 	k.text = text
 	if err := k.apply(ctx); err != nil {
 		k.deps.Log.Error("the rules to begin with are not in force", "from", from, "err", err)
+		k.standBehind() // at least
 		return
 	}
 	k.deps.Log.Info("rules in force", "from", from)
@@ -152,9 +153,10 @@ func (k *Keeper) apply(ctx context.Context) error {
 		k.deps.Log.Warn("counters could not be read before new rules", "err", err)
 	}
 	k.shown = nil
-	if err := Load(ctx, k.text); err != nil {
+	if err := loadTable(ctx, k.text); err != nil {
 		return err
 	}
+	k.standBehind()
 	k.tally.renewed()
 	shown, err := list(ctx)
 	if err != nil {
@@ -240,57 +242,6 @@ func (k *Keeper) enact(ctx context.Context, text []byte, networks []netip.Prefix
 	}
 	k.deps.Log.Info("rules in force", "hash", HashText(text)[:12])
 	k.save()
-	return nil
-}
-
-// guard puts the table back when somebody has changed it.
-func (k *Keeper) guard(ctx context.Context) {
-	changed := make(chan struct{}, 1)
-	var g sync.WaitGroup
-	g.Go(func() {
-		for ctx.Err() == nil {
-			if err := watchTable(ctx, changed); err != nil {
-				k.deps.Log.Warn("that somebody changes the rules is seen late", "err", err)
-			}
-			pause(ctx, reopenAfter)
-		}
-	})
-	defer g.Wait()
-	poll := time.NewTicker(lookEvery)
-	defer poll.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-poll.C:
-		case <-changed:
-			pause(ctx, settle)
-		}
-		if err := k.putBack(ctx); err != nil && ctx.Err() == nil {
-			k.deps.Log.Error("the rules are not in force", "err", err)
-		}
-	}
-}
-
-// putBack looks at the table, and applies the rules again if it is not as it was made.
-func (k *Keeper) putBack(ctx context.Context) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.text == nil {
-		return nil
-	}
-	if k.shown != nil {
-		look, cancel := context.WithTimeout(ctx, nftWithin)
-		defer cancel()
-		if now, err := list(look); err == nil && bytes.Equal(now, k.shown) || ctx.Err() != nil {
-			return nil
-		}
-		k.deps.Log.Warn("somebody changed the box's table of rules")
-	}
-	if err := k.apply(ctx); err != nil {
-		return err
-	}
-	k.deps.Log.Info("the rules are in force again")
 	return nil
 }
 

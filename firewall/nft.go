@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -44,15 +45,36 @@ func nft(ctx context.Context, input []byte, args ...string) ([]byte, error) {
 	return stdout.Bytes(), nil
 }
 
-// Load puts a table's text in force: all of it, or nothing.
+// Load puts a text in force: its table, all of it or nothing, and then the backstop. Where
+// that fails the error is an [ErrBackstop].
 func Load(ctx context.Context, text []byte) error {
+	rules, err := backstopOf(text)
+	if err != nil {
+		return err
+	}
+	if err := loadTable(ctx, text); err != nil {
+		return err
+	}
+	_, err = setBackstop(rules)
+	return err
+}
+
+func loadTable(ctx context.Context, text []byte) error {
 	_, err := nft(ctx, text, "-f", "-")
 	return err
 }
 
-// Remove takes the table away, if there is one.
-func Remove(ctx context.Context) error {
-	return Load(ctx, []byte(replace))
+// Remove takes the table and the backstop away, and reports whether there was any of them.
+func Remove(ctx context.Context) (was bool, err error) {
+	handle, err := Loaded(ctx)
+	if err != nil {
+		return false, err
+	}
+	rules, err := readBackstop()
+	if err != nil || handle == 0 && len(rules) == 0 {
+		return false, err
+	}
+	return true, Load(ctx, []byte(replace))
 }
 
 // Loaded is the handle of the table that is in the kernel, of which each that was ever
@@ -84,7 +106,11 @@ func Loaded(ctx context.Context) (handle uint64, err error) {
 // Backup is text that puts back what is loaded now, without the counts.
 func Backup(ctx context.Context) ([]byte, error) {
 	listing, err := list(ctx)
-	return append([]byte(replace), listing...), err
+	if err != nil {
+		return nil, err
+	}
+	rules, err := readBackstop()
+	return slices.Concat([]byte(backText(rules)+replace), listing), err
 }
 
 // list is the loaded table as nft writes it, without what changes by itself; empty: there
@@ -97,8 +123,8 @@ func list(ctx context.Context) ([]byte, error) {
 	return nft(ctx, nil, "--stateless", "--terse", "list", "table", Family, Table)
 }
 
-// Differs compares the table that is loaded with a text, and returns the lines of each that
-// the other does not have; both are empty when they are the same. Since nft writes rules in
+// Differs compares the table and the backstop that are loaded with a text, and returns the lines
+// of each that the other does not have; both are empty when they are the same. Since nft writes rules in
 // other words than it reads them, the text is loaded in a network namespace of its own, for
 // which the caller must be root.
 func Differs(ctx context.Context, text []byte) (missing, more []string, err error) {
@@ -114,7 +140,8 @@ func Differs(ctx context.Context, text []byte) (missing, more []string, err erro
 	if len(missing)+len(more) == 0 && !bytes.Equal(is, should) {
 		missing = []string{"the same rules in another order"}
 	}
-	return missing, more, nil
+	missingBack, moreBack, err := backstopDiffers(text)
+	return append(missing, missingBack...), append(more, moreBack...), err
 }
 
 // lines returns the lines of a that b does not have as often.
@@ -142,7 +169,7 @@ func normal(ctx context.Context, text []byte) (listing []byte, err error) {
 			err = fmt.Errorf("making a network namespace to compare in: %w; run this as root (sudo)", err)
 			return
 		}
-		if err = Load(ctx, text); err == nil {
+		if err = loadTable(ctx, text); err == nil {
 			listing, err = list(ctx)
 		}
 	}()

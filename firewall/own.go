@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// CheckText reports a text of rules that does anything but replace the box's own table.
+// CheckText reports a text of rules that does anything but replace the box's own table, with
+// the backstop beside it.
 // The keeper has a right that the box has not, CAP_NET_ADMIN, and the box speaks with
 // strangers: whoever gets hold of it can't reach the host's other tables, or its files, by
 // way of the keeper. What the table itself says is the box's to say.
@@ -17,6 +18,9 @@ func CheckText(text []byte) error {
 	}
 	if len(bytes.TrimSpace(text)) == 0 {
 		return errors.New("there are no rules")
+	}
+	if _, err := backstopOf(text); err != nil {
+		return err
 	}
 	var (
 		statement strings.Builder // at the top level, without what is within braces

@@ -56,7 +56,7 @@ func Rules(set *policy.Set, cfg Config) (Ruleset, error) {
 	}
 	t := table{cfg: cfg, members: members, spans: flatten(set.Classes())}
 	t.write(set.ID())
-	r := Ruleset{Policy: set.ID(), Until: t.until, text: t.text.Bytes()}
+	r := Ruleset{Policy: set.ID(), Until: t.until, Gaps: t.gaps, text: t.text.Bytes()}
 	if gap := openToAll(cfg); gap != "" {
 		r.Gaps = append(r.Gaps, gap)
 	}

@@ -1,9 +1,5 @@
 package firewall
 
-import (
-	"strings"
-)
-
 // sources writes the chain that stops sources that are not of their interface's class. It
 // comes before any address is translated, and after conntrack: on a one-armed box the
 // answers to the box's own questions come in by the terminals' interface.
@@ -16,9 +12,9 @@ func (t *table) sources() {
 	t.line("ip6 saddr :: accept")
 	t.admin(t.anyPort())
 	t.byInterface("source")
-	for _, f := range families {
-		if narrow := t.narrow(f.is4, "spoofed"); narrow != "" {
-			t.line("fib saddr . iif oif missing %s saddr vmap { %s }", f.name, narrow)
+	for _, s := range t.spans {
+		if !s.wide {
+			t.line("%s saddr %s fib saddr . iif oif missing goto spoofed-%s", s.family(), s, s.class.Name)
 		}
 	}
 	t.end()
@@ -29,16 +25,19 @@ func (t *table) sourceOf(m member) {
 	name := m.class.Name
 	if len(m.interfaces) > 0 {
 		t.chain("source-"+name, "what comes in by the interfaces of class "+name)
-		for _, f := range families {
-			if others := t.elements(f.is4, func(s span) bool { return s.class != m.class }); len(others) > 0 {
-				t.line("%s saddr { %s } goto spoofed-%s", f.name, joined(others), name)
+		for _, s := range t.spans {
+			if s.class != m.class && !s.first.IsLoopback() {
+				t.line("%s saddr %s goto spoofed-%s", s.family(), s, name)
 			}
 		}
 		if len(m.narrowed) > 0 {
-			t.narrowedSources(m)
+			t.line("iifname { %s } jump narrowed-%s", quoted(m.narrowed), name)
 		}
 		t.line("fib saddr . iif oif missing goto spoofed-%s", name)
 		t.end()
+	}
+	if len(m.narrowed) > 0 {
+		t.narrowedSources(m)
 	}
 	t.chain("spoofed-"+name, "the source is not of class "+name+", or has no way back by this interface")
 	t.line("counter name %q", CounterName(Spoofed, name))
@@ -47,20 +46,26 @@ func (t *table) sourceOf(m member) {
 	t.end()
 }
 
-// narrowedSources stops what no network of the class has. Link-local addresses are of
-// every link.
+// narrowedSources writes the chain that stops what no network of the class has. Link-local
+// addresses are of every link.
 func (t *table) narrowedSources(m member) {
-	var quoted []string
-	for _, name := range m.narrowed {
-		quoted = append(quoted, `"`+name+`"`)
-	}
-	for _, f := range families {
-		linkLocal := "fe80::/10"
-		if f.is4 {
-			linkLocal = "169.254.0.0/16"
+	name := m.class.Name
+	t.chain("narrowed-"+name, "is the source in a network of class "+name+"?")
+	t.line("ip saddr 169.254.0.0/16 return")
+	t.line("ip6 saddr fe80::/10 return")
+	for _, s := range t.spans {
+		if s.class == m.class && !s.first.IsLoopback() && !s.first.IsLinkLocalUnicast() {
+			t.line("%s saddr %s return", s.family(), s)
 		}
-		own := []string{linkLocal}
-		own = append(own, t.elements(f.is4, func(s span) bool { return s.class == m.class && !s.first.IsLinkLocalUnicast() })...)
-		t.line("iifname { %s } %s saddr != { %s } goto spoofed-%s", strings.Join(quoted, ", "), f.name, joined(own), m.class.Name)
 	}
+	t.line("goto spoofed-%s", name)
+	t.end()
+}
+
+func quoted(names []string) string {
+	var list []string
+	for _, name := range names {
+		list = append(list, `"`+name+`"`)
+	}
+	return joined(list)
 }

@@ -25,6 +25,14 @@ func (s span) String() string {
 	return s.first.String() + "-" + s.last.String()
 }
 
+// family is the name of its addresses' in a rule.
+func (s span) family() string {
+	if s.first.Is4() {
+		return "ip"
+	}
+	return "ip6"
+}
+
 // flatten cuts the networks of the classes into spans, in the order of their addresses,
 // IPv4 first: of networks within each other the longest counts.
 func flatten(classes []*policy.Class) []span {

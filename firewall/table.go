@@ -18,6 +18,7 @@ type table struct {
 	spans   []span
 
 	until time.Time
+	gaps  []string
 	text  bytes.Buffer
 }
 
@@ -35,17 +36,15 @@ func (t *table) end() { t.text.WriteString("\t}\n") }
 
 // write writes the whole.
 func (t *table) write(id string) {
-	fmt.Fprintf(&t.text, `# The packet filter of tillgate, of policy %[1]s. It is made by the program:
+	fmt.Fprintf(&t.text, `# The packet filter of tillgate, of policy %s. It is made by the program:
 # what it holds is changed in /etc/tillgate. See it with tillgate firewall print.
 #
 # All of it is judged before routing, so that it holds also on a box that forwards
 # nothing. Packets that are no class's go on to the host's other tables untouched;
 # what is let through here may still be dropped there.
-table %[2]s %[3]s {}
-delete table %[2]s %[3]s
-table %[2]s %[3]s {
-	comment "policy %[1]s"
-`, id, Family, Table)
+`, id)
+	t.writeBackstop()
+	fmt.Fprintf(&t.text, replace+"table %s %s {\n\tcomment \"policy %s\"\n", Family, Table, id)
 	t.counters()
 	t.sets()
 	t.sources()
@@ -104,16 +103,15 @@ var families = []struct {
 // dispatch sends a packet to the chain of its class. That of a spoofed source is gone by
 // then, so on an interface of a class all is the class's.
 //
-// Networks have a rule each and not a map of all: while a table takes another's place, the
-// kernel has the new rules in force a moment before the new maps of intervals have anything
-// in them, and a packet of a class that is not found would pass.
+// Here and elsewhere networks have a rule each, and are in no set or map: while a table takes
+// another's place, the kernel has the new rules in force a moment before the new sets of
+// intervals have anything in them. A packet would not be found in them: one of a class would
+// pass, an admin's be refused, and a good one be taken for what is in no set.
 func (t *table) dispatch(chain string) {
 	t.byInterface(chain)
-	for _, f := range families {
-		for _, s := range t.spans {
-			if !s.wide && s.first.Is4() == f.is4 {
-				t.line("%s saddr %s goto %s-%s", f.name, s, chain, s.class.Name)
-			}
+	for _, s := range t.spans {
+		if !s.wide {
+			t.line("%s saddr %s goto %s-%s", s.family(), s, chain, s.class.Name)
 		}
 	}
 }
@@ -128,27 +126,6 @@ func (t *table) byInterface(chain string) {
 	if len(list) > 0 {
 		t.line("iifname vmap { %s }", strings.Join(list, ", "))
 	}
-}
-
-// narrow are the entries for addresses that tell their class by themselves.
-func (t *table) narrow(is4 bool, chain string) string {
-	var list []string
-	for _, s := range t.spans {
-		if !s.wide && s.first.Is4() == is4 {
-			list = append(list, fmt.Sprintf("%s : goto %s-%s", s, chain, s.class.Name))
-		}
-	}
-	return strings.Join(list, ", ")
-}
-
-// elements are the addresses of a family of the spans that are chosen.
-func (t *table) elements(is4 bool, choose func(span) bool) (list []string) {
-	for _, s := range t.spans {
-		if s.first.Is4() == is4 && choose(s) && !s.first.IsLoopback() {
-			list = append(list, s.String())
-		}
-	}
-	return list
 }
 
 // portList is sorted, without doubles and without 0, which is no port.

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,7 +27,9 @@ func newFirewall(p process) *cobra.Command {
 		Short: "print, apply and check the nftables rules of the classes",
 		Long: `Make the packet filter of the policy: one table of nftables, inet tillgate, that sends
 the classes' DNS, time and documented ports to this box, and stops all else of theirs.
-Nothing outside of that table is touched.
+No other table is touched. Beside it stand a few rules of the routing policy (ip rule,
+protocol 116), by which a box that forwards has no way to the Internet for the enforced
+classes, even while another program has flushed all tables.
 
 Without a command, the rules are printed. A class that has a whole private network, as
 that of the embedded policy, needs the interface that its devices come in by: with
@@ -77,29 +81,43 @@ func printFirewall(ctx context.Context, f firewallFlags, p process) error {
 }
 
 func newFirewallRemove(p process) *cobra.Command {
-	return &cobra.Command{
+	var state string
+	cmd := &cobra.Command{
 		Use:   "remove",
 		Short: "take the rules out of the kernel",
-		Long: `Take the table inet tillgate out of the kernel. What the classes may do is then up to
-the host's other tables alone. Where tillgate firewall keep runs, it puts the table back:
-stop it first (systemctl stop tillgate-firewall).`,
+		Long: `Take the table inet tillgate out of the kernel, and the rules of the routing policy
+beside it. What the classes may do is then up to the host's other tables alone.
+
+This is for now. Where tillgate firewall keep runs, it puts them back, and it loads them
+at its start: systemctl disable --now tillgate-firewall ends that for good.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			handle, err := firewall.Loaded(cmd.Context())
+			where, err := runPlaces(false, places{state: state}, p.getenv)
 			if err != nil {
-				return failed(err)
+				return err
 			}
-			if handle == 0 {
-				fmt.Fprintln(p.stdout, "no rules are loaded")
-				return nil
-			}
-			if err := firewall.Remove(cmd.Context()); err != nil {
-				return failed(err)
-			}
-			fmt.Fprintln(p.stdout, "the rules are removed: what the classes may do is up to the host's other tables now")
-			return nil
+			return failed(removeFirewall(cmd.Context(), filepath.Join(where.state, rulesFile), p))
 		},
 	}
+	stateFlag(cmd, &state, "folder of the box's state, with the last rules")
+	return cmd
+}
+
+// removeFirewall also says whether there is a keeper, by the file that it keeps.
+func removeFirewall(ctx context.Context, file string, p process) error {
+	was, err := firewall.Remove(ctx)
+	switch {
+	case err != nil:
+		return err
+	case was:
+		fmt.Fprintln(p.stdout, "the rules are removed: what the classes may do is up to the host's other tables now")
+	default:
+		fmt.Fprintln(p.stdout, "no rules are loaded")
+	}
+	if _, err := os.Stat(file); err == nil {
+		fmt.Fprintf(p.stderr, "note: tillgate firewall keep puts them back, at once if it runs and else at its start, from %s; systemctl disable --now tillgate-firewall ends that\n", file)
+	}
+	return nil
 }
 
 // madeRules are rules with what goes with loading them.

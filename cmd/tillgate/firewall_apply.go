@@ -61,7 +61,10 @@ func applyFirewall(ctx context.Context, r madeRules, confirm bool, p process) er
 	if err != nil {
 		return err
 	}
-	if err := firewall.Load(whole, r.text); err != nil {
+	switch err := firewall.Load(whole, r.text); {
+	case errors.Is(err, firewall.ErrBackstop):
+		fmt.Fprintln(p.stderr, "note:", joinLines(err.Error()))
+	case err != nil:
 		return err
 	}
 	handle, err := firewall.Loaded(whole)

@@ -12,7 +12,8 @@ import (
 // checkedFirewall is what firewall check found, as JSON tells it.
 type checkedFirewall struct {
 	Good    bool     `json:"good"`   // what is loaded is what the policy makes
-	Loaded  bool     `json:"loaded"` // there are rules, be they good or not
+	Loaded  bool     `json:"loaded"` // there is a table, be it good or not
+	Behind  bool     `json:"behind"` // there are rules of the routing policy beside it, or in its place
 	Policy  string   `json:"policy"`
 	Missing []string `json:"missing"` // lines that should be loaded, as nft lists them
 	More    []string `json:"more"`    // lines that should not
@@ -62,6 +63,9 @@ func checkFirewall(ctx context.Context, r madeRules) (checkedFirewall, error) {
 		return c, err
 	}
 	c.Loaded = handle != 0
+	if c.Behind, err = firewall.HasBackstop(); err != nil {
+		return c, err
+	}
 	if c.Loaded {
 		missing, more, err := firewall.Differs(ctx, r.text)
 		if err != nil {
@@ -83,6 +87,8 @@ func writeFirewallCheck(p process, c checkedFirewall) {
 	switch {
 	case c.Good:
 		fmt.Fprintf(p.stdout, "%s: the rules of policy %s are loaded\n", d.paint(green, "good"), c.Policy)
+	case !c.Loaded && c.Behind:
+		fmt.Fprintf(p.stdout, "%s: the table of rules is gone, and only the routing policy keeps the classes from the Internet; tillgate firewall apply loads that of policy %s\n", d.paint(red, "bad"), c.Policy)
 	case !c.Loaded:
 		fmt.Fprintf(p.stdout, "%s: no rules are loaded; tillgate firewall apply loads those of policy %s\n", d.paint(red, "bad"), c.Policy)
 	default:

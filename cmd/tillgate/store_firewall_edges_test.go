@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -90,35 +89,9 @@ func TestStoreFirewallEdges(t *testing.T) {
 	strange4 := netip.MustParseAddr("45.60.200.9")
 
 	// A network within the store, with its answers; and only that.
-	echo := func(h *storelab.Host, address string) {
-		l, err := h.Listen(t.Context(), "tcp", address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { l.Close() })
-		go func() {
-			for c, err := l.Accept(); err == nil; c, err = l.Accept() {
-				io.Copy(c, c)
-				c.Close()
-			}
-		}()
-	}
-	echoes := func(from *storelab.Host, to netip.Addr, port uint16) error {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		c, err := from.Dial(ctx, "tcp", netip.AddrPortFrom(to, port).String())
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		c.SetDeadline(time.Now().Add(10 * time.Second))
-		io.WriteString(c, "hello")
-		_, err = io.ReadFull(c, make([]byte, 5))
-		return err
-	}
-	echo(guest.Host, ":9100")
-	echo(guest.Host, ":9101")
-	if err := echoes(pos.Host, guest.Addr4, 9100); err != nil {
+	repeatAt(t, guest.Host, ":9100")
+	repeatAt(t, guest.Host, ":9101")
+	if err := echoes(t, pos.Host, guest.Addr4, 9100); err != nil {
 		t.Errorf("a network of the policy: %v", err)
 	}
 	for _, no := range []struct {
@@ -126,16 +99,16 @@ func TestStoreFirewallEdges(t *testing.T) {
 		to   netip.Addr
 		port uint16
 	}{{pos, guest.Addr4, 9101}, {pos, guest.Addr6, 9100}, {sunmi, guest.Addr4, 9100}, {pc, guest.Addr4, 9100}, {pos, sunmi.Addr4, 9100}} {
-		if err := echoes(no.from.Host, no.to, no.port); !errors.Is(err, syscall.ECONNREFUSED) {
+		if err := echoes(t, no.from.Host, no.to, no.port); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("%s to %v port %d: %v", no.from.Name, no.to, no.port, err)
 		}
 	}
 	// What somebody within the store begins is answered.
-	echo(sunmi.Host, ":7000")
-	if err := echoes(guest.Host, sunmi.Addr4, 7000); err != nil {
+	repeatAt(t, sunmi.Host, ":7000")
+	if err := echoes(t, guest.Host, sunmi.Addr4, 7000); err != nil {
 		t.Errorf("to a terminal, from the store: %v", err)
 	}
-	if err := echoes(store.Box.Host, sunmi.Addr6, 7000); err != nil {
+	if err := echoes(t, store.Box.Host, sunmi.Addr6, 7000); err != nil {
 		t.Errorf("to a terminal, from the box: %v", err)
 	}
 
