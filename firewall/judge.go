@@ -126,7 +126,16 @@ func (t *table) alive() {
 // internet writes a chain that lets an observed class go to the Internet, and returns with
 // what goes elsewhere.
 func (t *table) internet(class string) {
-	t.chain("internet-"+class, "to the Internet?")
+	t.chain("internet-"+class, "to the Internet? What the box has an interface in is the store's")
+	for _, p := range t.cfg.Near {
+		if !p.IsSingleIP() && policy.CheckAddr(p.Addr()) == nil {
+			family := "ip6"
+			if p.Addr().Is4() {
+				family = "ip"
+			}
+			t.line("%s daddr %v return", family, p)
+		}
+	}
 	for _, p := range storeOnly[true] {
 		t.line("ip daddr %v return", p)
 	}

@@ -17,6 +17,10 @@ type Config struct {
 	// Console; with none, everybody may but the classes.
 	Admin []netip.Prefix
 
+	// Near are networks of the box's own interfaces. Those of them that have addresses of the
+	// Internet are of the store as well, which is not for a class that is only observed.
+	Near []netip.Prefix
+
 	// The box's ports; 0: it has none. What would be redirected to a port that it does not
 	// have is refused. SSH must be one.
 	DNS, Proxy, Intercept, NTP, Console, SSH uint16

@@ -2,7 +2,6 @@ package firewall
 
 import (
 	"flag"
-	"fmt"
 	"net/netip"
 	"os"
 	"regexp"
@@ -171,6 +170,13 @@ services: [{id: local/a, reason: r, until: 2026-01-01T00:00:00Z, destinations: [
   a: {networks: [10.1.0.0/24], services: []}`, nil, "judge", nil, []string{"22"}},
 		{"observed", `
   a: {networks: [10.1.0.0/24], services: [], mode: observe}`, nil, "observed-a", []string{"jump tell-observed-a", "accept"}, nil},
+		{"observed, beside networks of the store", `
+  a: {networks: [10.1.0.0/24], services: [], mode: observe}`,
+			func(c *Config) {
+				for _, p := range []string{"10.9.0.0/24", "45.60.0.0/24", "2a02:26f0:45:60::/64", "2a02:26f0:45:99::9/128", "fd10::/64"} {
+					c.Near = append(c.Near, netip.MustParsePrefix(p))
+				}
+			}, "internet-a", []string{"ip daddr 45.60.0.0/24 return", "ip6 daddr 2a02:26f0:45:60::/64 return"}, []string{"10.9.0.0", "99::9", "fd10"}},
 		{"a network within another", `
   a: {networks: [10.1.0.0/16], services: []}
   b: {networks: [10.1.4.0/24], services: []}`, nil, "judge",
@@ -243,26 +249,6 @@ func TestRulesErrors(t *testing.T) {
 		if _, err := Rules(set, cfg); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", tt.what, err, tt.want)
 		}
-	}
-}
-
-// TestFacts: what a ruleset tells of itself.
-func TestFacts(t *testing.T) {
-	r := rules(t, strings.Replace(examplePolicy, `[10.20.1.0/24, "fd10:20:1::/64"]`, "[10.20.1.0/24]", 1), ports)
-	if want := time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC); !r.Until.Equal(want) {
-		t.Errorf("until %v, want %v", r.Until, want)
-	}
-	if got := fmt.Sprint(r.Clients, r.Interfaces); got != "[10.20.1.0/24 10.20.0.0/24] [eth0.20]" {
-		t.Errorf("clients and interfaces: %s", got)
-	}
-	if len(r.Gaps) != 2 || !strings.HasPrefix(r.Gaps[0], "firewall.admin is empty: all that are in no class may reach TCP port 22 ") ||
-		!strings.HasPrefix(r.Gaps[1], "class sunmi has no interface and no IPv6 network") {
-		t.Errorf("gaps: %q", r.Gaps)
-	}
-	cfg := ports
-	cfg.Admin = []netip.Prefix{netip.MustParsePrefix("10.0.0.5/32")}
-	if r := rules(t, examplePolicy, cfg); len(r.Gaps) != 0 {
-		t.Errorf("gaps where an admin is named: %q", r.Gaps)
 	}
 }
 

@@ -129,7 +129,11 @@ func (p *Proxy) connect(ctx context.Context, a *attempt, addrs []netip.Addr) (*n
 	var good []netip.AddrPort
 	var bad error
 	for _, addr := range interleave(addrs) {
-		if err := checkDestination(addr, own, a.private()); err != nil {
+		err := checkDestination(addr, own, a.private())
+		if err == nil && a.decision.Verdict == policy.WouldDeny && near(addr, own) {
+			err = errNear
+		}
+		if err != nil {
 			if bad == nil {
 				bad = fmt.Errorf("%v: %w", addr, err)
 			}
@@ -155,15 +159,16 @@ var (
 	errNoAddress = errors.New("the name has no address")
 	errOwn       = errors.New("the box's own address")
 	errNoUnicast = errors.New("no unicast address")
+	errNear      = errors.New("in a network of the box, and so of the store")
 )
 
 // checkDestination returns why an address is not dialled. Even a rule for private
 // addresses leads neither to the box itself nor to many hosts at once; 0.0.0.0 is the
 // box for Linux.
-func checkDestination(addr netip.Addr, own []netip.Addr, private bool) error {
+func checkDestination(addr netip.Addr, own []netip.Prefix, private bool) error {
 	host := addr.Unmap().WithZone("")
 	switch {
-	case host.IsLoopback(), host.IsUnspecified(), slices.Contains(own, host):
+	case host.IsLoopback(), host.IsUnspecified(), slices.ContainsFunc(own, func(p netip.Prefix) bool { return p.Addr() == host }):
 		return errOwn
 	case !private:
 		return policy.CheckAddr(addr)
@@ -173,16 +178,23 @@ func checkDestination(addr netip.Addr, own []netip.Addr, private bool) error {
 	return nil
 }
 
-// ownAddresses are those of all the machine's interfaces.
-func ownAddresses() ([]netip.Addr, error) {
+// near reports whether an address is in one of the networks. What a class may do that is only
+// observed ends at the store, also where that has addresses of the Internet.
+func near(addr netip.Addr, networks []netip.Prefix) bool {
+	host := addr.Unmap().WithZone("")
+	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(host) })
+}
+
+// ownAddresses are those of all the machine's interfaces, with their networks.
+func ownAddresses() ([]netip.Prefix, error) {
 	list, err := net.InterfaceAddrs()
 	if err != nil {
 		return nil, err
 	}
-	own := make([]netip.Addr, 0, len(list))
+	own := make([]netip.Prefix, 0, len(list))
 	for _, a := range list {
 		if p, err := netip.ParsePrefix(a.String()); err == nil {
-			own = append(own, p.Addr().Unmap())
+			own = append(own, p)
 		}
 	}
 	return own, nil

@@ -24,6 +24,14 @@ func addrs(list string) (addrs []netip.Addr) {
 	return addrs
 }
 
+// networks are addresses with the lengths of their networks.
+func networks(list string) (networks []netip.Prefix) {
+	for _, s := range strings.Fields(list) {
+		networks = append(networks, netip.MustParsePrefix(s))
+	}
+	return networks
+}
+
 func TestInterleave(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
 		{"", ""},
@@ -39,7 +47,7 @@ func TestInterleave(t *testing.T) {
 }
 
 func TestCheckDestination(t *testing.T) {
-	own := addrs("10.20.0.1 198.18.0.5 93.184.215.14 2a00:1450::5")
+	own := networks("10.20.0.1/24 198.18.0.5/32 93.184.215.14/24 2a00:1450::5/64")
 	const public, special, box, many = "", "special", "the box's own address", "no unicast address"
 	for _, tt := range []struct {
 		addr     string
@@ -121,6 +129,11 @@ func TestReach(t *testing.T) {
 			err: "10.20.5.7: private use (10.0.0.0/8, RFC 1918)"},
 		{name: "the box", decision: private, addrs: "10.20.0.1", fault: privateAddress,
 			err: "10.20.0.1: the box's own address"},
+		{name: "observed, near the box", decision: observed, addrs: "8.8.4.9 2a00:1450:7::9", fault: privateAddress,
+			err: "8.8.4.9: in a network of the box, and so of the store"},
+		{name: "observed, one of them near the box", decision: observed, addrs: "2a00:1450:7::9 2a00:1450:8::9", calls: 1, fault: refused,
+			detail: "left out: 2a00:1450:7::9: in a network of the box, and so of the store"},
+		{name: "near the box, with a rule", decision: policy.Decision{Verdict: policy.Allow, Rule: &policy.Rule{}}, addrs: "8.8.4.9", calls: 1, fault: refused},
 		{name: "too many addresses", addrs: many, calls: maxAddresses, fault: refused},
 		{name: "no address", addrs: "", fault: lookupFailed, err: "the name has no address"},
 		{name: "look-up fails", lookup: errors.New("SERVFAIL"), fault: lookupFailed, err: "SERVFAIL"},
@@ -137,7 +150,7 @@ func TestReach(t *testing.T) {
 					return addrs(tt.addrs), tt.lookup
 				},
 			})
-			p.own = func() ([]netip.Addr, error) { return addrs("10.20.0.1"), nil }
+			p.own = func() ([]netip.Prefix, error) { return networks("10.20.0.1/24 8.8.4.1/24 2a00:1450:7::1/64"), nil }
 			p.dialTCP = func(_ context.Context, addr netip.AddrPort) (net.Conn, error) {
 				calls++
 				if addr.Port() != 8443 {
@@ -173,7 +186,7 @@ func TestReachAbandoned(t *testing.T) {
 // The guards hold for the address that a nameless flow was meant for.
 func TestReachOriginal(t *testing.T) {
 	p := New(Config{ConnectTimeout: time.Minute}, Deps{})
-	p.own = func() ([]netip.Addr, error) { return addrs("93.184.215.14"), nil }
+	p.own = func() ([]netip.Prefix, error) { return networks("93.184.215.14/24"), nil }
 	p.dialTCP = func(context.Context, netip.AddrPort) (net.Conn, error) { return nil, syscall.ECONNREFUSED }
 	for _, tt := range []struct {
 		addr string
@@ -219,7 +232,7 @@ func TestOwnAddresses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Contains(own, netip.MustParseAddr("127.0.0.1")) {
+	if !slices.Contains(own, netip.MustParsePrefix("127.0.0.1/8")) {
 		t.Errorf("loopback is not among %v", own)
 	}
 }
@@ -227,7 +240,7 @@ func TestOwnAddresses(t *testing.T) {
 // Whoever can't tell the box from others dials nobody.
 func TestOwnUnknown(t *testing.T) {
 	p := New(Config{ConnectTimeout: time.Minute}, Deps{})
-	p.own = func() ([]netip.Addr, error) { return nil, syscall.ENOBUFS }
+	p.own = func() ([]netip.Prefix, error) { return nil, syscall.ENOBUFS }
 	p.dialTCP = nil
 	if _, err := p.reach(t.Context(), &attempt{original: netip.MustParseAddr("8.8.8.8")}); faultOf(err) != localFault {
 		t.Errorf("error %v", err)

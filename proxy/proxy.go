@@ -82,7 +82,7 @@ type Proxy struct {
 	probes   probes
 
 	// What the machine tells and does. Tests have machines of their own.
-	own         func() ([]netip.Addr, error) // the box's addresses
+	own         func() ([]netip.Prefix, error) // the box's addresses, with their networks
 	dialTCP     func(context.Context, netip.AddrPort) (net.Conn, error)
 	originalDst func(*net.TCPConn) (netip.AddrPort, bool)
 	drainTime   time.Duration

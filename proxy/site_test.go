@@ -140,7 +140,7 @@ func buildSite(t *testing.T, change ...func(*Config)) (*site, func(context.Conte
 		Records: s,
 		Log:     slog.New(slog.DiscardHandler),
 	})
-	s.own = func() ([]netip.Addr, error) { return addrs("8.8.9.9"), nil }
+	s.own = func() ([]netip.Prefix, error) { return networks("8.8.9.9/32"), nil }
 	s.dialTCP = s.dialOrigin
 	s.originalDst = func(c *net.TCPConn) (netip.AddrPort, bool) {
 		s.mu.Lock()

@@ -93,7 +93,7 @@ func newStore(t *testing.T, origin func(net.Conn)) *store {
 		Records: s,
 		Log:     slog.New(slog.DiscardHandler),
 	})
-	s.p.own = func() ([]netip.Addr, error) { return nil, nil }
+	s.p.own = func() ([]netip.Prefix, error) { return nil, nil }
 	s.p.dialTCP = s.dial
 	var err error
 	if s.origin, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {

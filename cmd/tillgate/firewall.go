@@ -183,7 +183,10 @@ func (f *firewallFlags) ofFiles(now time.Time, p process) (firewall.Ruleset, err
 	if err != nil {
 		return firewall.Ruleset{}, err
 	}
-	cfg := rulesConfig(s, now)
+	cfg, err := rulesConfig(s, now)
+	if err != nil {
+		return firewall.Ruleset{}, failed(err)
+	}
 	if cfg.Interfaces, err = addInterfaces(cfg.Interfaces, f.interfaces, set); err != nil {
 		return firewall.Ruleset{}, err
 	}
@@ -197,9 +200,11 @@ func (f *firewallFlags) ofFiles(now time.Time, p process) (firewall.Ruleset, err
 // sshPort is where an admin's SSH comes in.
 const sshPort = 22
 
-// rulesConfig is what tillgate.yaml says of the rules.
-func rulesConfig(s settings, now time.Time) firewall.Config {
+// rulesConfig is what tillgate.yaml, and the machine, say of the rules.
+func rulesConfig(s settings, now time.Time) (firewall.Config, error) {
+	near, err := ownNetworks()
 	return firewall.Config{
+		Near:       near,
 		Interfaces: s.Firewall.Interfaces,
 		Admin:      s.Firewall.Admin,
 		DNS:        servedPort(s.Listen.DNS),
@@ -209,7 +214,23 @@ func rulesConfig(s settings, now time.Time) firewall.Config {
 		Console:    servedPort(s.Listen.Console),
 		SSH:        sshPort,
 		Now:        now,
+	}, err
+}
+
+// ownNetworks are those of the machine's interfaces, sorted: that a machine takes another address
+// in one of them (RFC 8981) makes no other rules.
+func ownNetworks() (networks []netip.Prefix, err error) {
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("listing the box's own addresses: %w", err)
 	}
+	for _, a := range list {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			networks = append(networks, p.Masked())
+		}
+	}
+	slices.SortFunc(networks, netip.Prefix.Compare)
+	return slices.Compact(networks), nil
 }
 
 // servedPort is the first port of a list that others than the box itself can reach.

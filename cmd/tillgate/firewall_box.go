@@ -31,11 +31,16 @@ func (b *bell) ring() {
 }
 
 // firewallRules are the rules of the policy in force, see [console.Firewall]. They are made
-// anew for each who asks: a service may have ended by now.
+// anew for each who asks: a service may have ended by now, or the Internet's provider given
+// the store other addresses.
 func (a *appliance) firewallRules(ctx context.Context, have string) (console.FirewallRules, error) {
 	for {
 		changed := a.policyBell.next() // before the policy is read
-		r, err := firewall.Rules(a.policy.set(), rulesConfig(a.settings, a.clock.Trusted()))
+		cfg, err := rulesConfig(a.settings, a.clock.Trusted())
+		var r firewall.Ruleset
+		if err == nil {
+			r, err = firewall.Rules(a.policy.set(), cfg)
+		}
 		if err != nil {
 			a.keeper.told("", err)
 			return console.FirewallRules{}, err
