@@ -56,6 +56,10 @@ type Config struct {
 	// force. Default: none.
 	PolicyID func() string
 
+	// Settle is called before counts are written, and each tenth of RepeatWindow: who
+	// counts repeats himself gives them to [Journal.Repeats]. Default: nobody does.
+	Settle func()
+
 	// Log is the operator's log. Default: discarded.
 	Log *slog.Logger
 
@@ -138,6 +142,9 @@ func open(cfg Config, d disk, l limits) (*Journal, error) {
 	if cfg.PolicyID == nil {
 		cfg.PolicyID = func() string { return "" }
 	}
+	if cfg.Settle == nil {
+		cfg.Settle = func() {}
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -218,6 +225,18 @@ func (j *Journal) Record(r Record) {
 // caller gives the full [Journal.Record].
 // k.Name may point into a buffer that is used again. Repeat allocates nothing.
 func (j *Journal) Repeat(k Key) bool { return j.repeats.repeat(k, j.cfg.PolicyID(), j.cfg.Now()) }
+
+// Repeats takes n attempts that the caller has counted, the first and the last of them so
+// long ago, all of them such as r says, which is written only if there is no open window. It is
+// as if each had been given to [Journal.Repeat] and, in vain, to [Journal.Record].
+func (j *Journal) Repeats(r Record, n uint64, first, last time.Duration) {
+	now := j.cfg.Now()
+	r.Time, r.UntrustedTime = now.Add(-first), !j.cfg.Coarse()
+	if n > 1 {
+		r.Count, r.Until = n, now.Add(-last)
+	}
+	j.Record(r)
+}
 
 // emit is put with the lock.
 func (j *Journal) emit(r Record) {

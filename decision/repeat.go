@@ -81,12 +81,12 @@ func (w *window) open(now time.Time, length time.Duration) bool {
 	return 0 <= d && d < length
 }
 
-func (w *window) count(n uint64, at time.Time) {
+func (w *window) count(n uint64, first, last time.Time) {
 	if w.rest.Count == 0 {
-		w.rest.Time = at
+		w.rest.Time = first
 	}
 	w.rest.Count += n
-	w.rest.Until = at
+	w.rest.Until = last
 }
 
 // write writes what was counted, and lets w count on.
@@ -106,7 +106,7 @@ func (t *repeats) repeat(k Key, policy string, now time.Time) bool {
 	if w == nil || w.rest.Policy != policy || !w.open(now, t.window) {
 		return false
 	}
-	w.count(1, now)
+	w.count(1, now, now)
 	s.counts++
 	return true
 }
@@ -131,7 +131,7 @@ func (t *repeats) record(r Record, now time.Time) bool {
 	if w == nil {
 		w = t.overflow(s, &r, now)
 	}
-	w.count(r.attempts(), r.Time)
+	w.count(r.attempts(), r.Time, r.end())
 	w.rest.Up += r.Up
 	w.rest.Down += r.Down
 	s.counts++

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -142,6 +143,59 @@ func TestRepeatsReachTheDisk(t *testing.T) {
 		}
 		check(want + ", 2 01:15 01:15")
 		intact(t, dir)
+	})
+}
+
+// What others counted is on the disk when Sync is over, as of when it was, and under what
+// it was decided by.
+func TestSettle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		type counted struct {
+			name string
+			n    uint64
+			at   time.Time
+		}
+		var mu sync.Mutex
+		var all []counted
+		var j *Journal
+		j = mustOpen(t, Config{Dir: dir, RepeatWindow: time.Minute, Settle: func() {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, c := range all {
+				r := denial("10.0.0.1", c.name)
+				r.Policy = "0123456789ab"
+				j.Repeats(r, c.n, time.Since(c.at), time.Since(c.at)-time.Second/2)
+			}
+			all = nil
+		}}, quickDisk(), defaults())
+		stop := serve(t, j)
+		count := func(name string, n uint64) {
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, counted{name, n, time.Now()})
+		}
+		first := denial("10.0.0.1", "x.example")
+		first.Policy = "0123456789ab"
+		j.Record(first)
+		time.Sleep(4 * time.Second)
+		count("x.example", 3)
+		count("no-window.example", 5)
+		count("once.example", 1)
+		time.Sleep(time.Second + 1)
+		synctest.Wait()
+		records, _ := collect(t, dir, Query{})
+		got := ""
+		for _, r := range records {
+			got += fmt.Sprint(r.Name, " ", r.Count, " ", r.Time.Format("05.0"), " ", r.Until.Format("05.0"), " ", r.Policy, ", ")
+		}
+		const policy = " 0123456789ab, "
+		if want := "x.example 0 00.0 00.0" + policy + "no-window.example 5 04.0 04.5" + policy + "once.example 0 04.0 00.0" + policy + "x.example 3 04.0 04.5" + policy; got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
 	})
 }
 
@@ -401,8 +455,7 @@ func TestRepeatsLoseNothing(t *testing.T) {
 			n := uint64(1)
 			if rapid.IntRange(0, 9).Draw(t, "many") == 0 {
 				n = 7
-				r.Count = 7
-				j.Record(r)
+				j.Repeats(r, n, 3*time.Second, time.Second)
 			} else {
 				j.attempt(r)
 			}
@@ -423,7 +476,7 @@ func TestRepeatsLoseNothing(t *testing.T) {
 			gotKinds[kind{r.Plane, r.Verdict, r.Reason}] += r.attempts()
 			gotKeys[r.Key()] += r.attempts()
 			unlisted = unlisted || r.Detail != ""
-			if r.Count > 0 && r.Until.IsZero() && r.Count != 7 {
+			if r.Count > 0 && r.Until.IsZero() {
 				t.Fatalf("a count without until: %+v", r)
 			}
 		}

@@ -47,6 +47,7 @@ func (j *Journal) sweepUntil(ctx context.Context) {
 	for {
 		select {
 		case <-t.C:
+			j.cfg.Settle()
 			j.repeats.sweep(j.cfg.Now())
 		case <-ctx.Done():
 			return
@@ -62,6 +63,7 @@ func (j *Journal) writeUntil(ctx context.Context) {
 		select {
 		case <-t.C:
 			if well { // counts need memory only when they are written
+				j.cfg.Settle()
 				j.repeats.writeCounts()
 			}
 		case <-early:

@@ -17,8 +17,7 @@ import (
 // exactly once, now or when the upstream has answered.
 func (r *Resolver) serve(q *query) {
 	r.stats.queries.Add(1)
-	set := r.deps.Policy()
-	q.class = set.Class(q.client, r.ifaces.Name(q.ifindex))
+	q.class = q.set.Class(q.client, r.ifaces.Name(q.ifindex))
 	switch {
 	case q.class == nil && policy.CheckAddr(q.client) == nil: // the Internet hears nothing
 		r.drop(q, policy.UnknownClient)
@@ -26,8 +25,7 @@ func (r *Resolver) serve(q *query) {
 	case q.fault == ignored:
 		r.drop(q, policy.Malformed)
 		return
-	case q.class != nil && !r.rate.take(q.client, q.at),
-		q.class == nil && !r.strangers.take(netip.Addr{}, q.at):
+	case !r.withinRate(q):
 		r.drop(q, policy.RateLimited)
 		return
 	case q.class == nil:
@@ -38,6 +36,7 @@ func (r *Resolver) serve(q *query) {
 		return
 	}
 
+	q.keep, q.trusted = memoAge, r.deps.Clock.Trusted()
 	question := q.req.Question[0]
 	name, ok := policy.WireName(question.Name)
 	q.name, q.qtype = name, question.Qtype
@@ -48,18 +47,18 @@ func (r *Resolver) serve(q *query) {
 		r.finish(q, m, o)
 		return
 	} else {
-		q.decision = set.Decide(policy.Request{
+		q.decision = q.set.Decide(policy.Request{
 			Plane:     policy.DNS,
 			Client:    q.client,
 			Interface: r.ifaces.Name(q.ifindex),
 			Name:      q.name,
-			Now:       r.deps.Clock.Trusted(),
+			Now:       q.trusted,
 		})
 	}
 
 	switch d := q.decision; {
 	case !d.Pass():
-		r.stats.denied.Add(1)
+		q.denied = true
 		r.finish(q, q.denial(d), outcome{reason: d.Reason})
 	case d.Steer && r.deps.Steer():
 		m, o := r.steer(q)
@@ -73,9 +72,28 @@ func (r *Resolver) serve(q *query) {
 	}
 }
 
+// withinRate takes from what the client may ask, or from what all strangers may.
+func (r *Resolver) withinRate(q *query) (ok bool) {
+	if q.class == nil {
+		_, ok = r.strangers.take(netip.Addr{}, q.at)
+		return ok
+	}
+	q.bucket, ok = r.rate.take(q.client, q.at)
+	return ok
+}
+
 // resolve answers an allowed name from the cache, or when the upstream has answered.
 func (r *Resolver) resolve(q *query) {
-	r.find(key{q.name, q.qtype}, q.client, q.at, func(got cached) {
+	k := key{q.name, q.qtype}
+	got := r.cache.get(k, q.at)
+	if got.state == fresh {
+		q.hit, q.keep = true, got.tick
+		r.give(q, got)
+		return
+	}
+	q.keep = 0
+	q.wait()
+	r.follow(got, k, q.client, q.at, func(got cached) {
 		if got.answer != nil {
 			r.give(q, got)
 		} else {
@@ -95,7 +113,7 @@ func (r *Resolver) give(q *query, got cached) {
 		// The name exists, so NODATA: all that it has is refused (DNS rebinding).
 		m := q.empty()
 		explain(m, dns.ExtendedErrorCodeBlocked, policy.PrivateAddress.String()+": "+removed.Error())
-		r.stats.denied.Add(1)
+		q.denied = true
 		r.finish(q, m, outcome{reason: policy.PrivateAddress, cname: a.cname, detail: removed.Error()})
 		return
 	}
@@ -164,7 +182,7 @@ func (r *Resolver) stranger(q *query) {
 	}
 	m := q.reply(dns.RcodeRefused)
 	explain(m, dns.ExtendedErrorCodeProhibited, policy.UnknownClient.String()+": "+policy.UnknownClient.Text())
-	r.stats.denied.Add(1)
+	q.denied = true
 	r.finish(q, m, outcome{reason: policy.UnknownClient})
 }
 
@@ -188,30 +206,55 @@ type outcome struct {
 
 // finish records what was decided and sends the reply.
 func (r *Resolver) finish(q *query, m *dns.Msg, o outcome) {
+	if q.hit {
+		r.stats.hits.Add(1)
+	}
+	if q.denied {
+		r.stats.denied.Add(1)
+	}
 	r.note(q, m, o)
 	r.respond(q, m)
 }
 
 // note writes the query's one record, or counts it.
 func (r *Resolver) note(q *query, m *dns.Msg, o outcome) {
+	q.outcome = o
+	if m != nil {
+		q.rcode = rcodeName(m.Rcode)
+	}
+	rec := q.repeated()
+	if r.deps.Records.Repeat(rec.Key()) {
+		return
+	}
+	rec = q.record()
+	if waited := r.deps.Now().Sub(q.at); waited > 0 {
+		rec.Ms = float64(waited) / float64(time.Millisecond)
+	}
+	r.deps.Records.Record(rec)
+}
+
+// repeated is what the records of repeats have in common.
+func (q *query) repeated() decision.Record {
 	rec := decision.Record{
 		Plane:   policy.DNS,
-		Verdict: o.verdict,
-		Reason:  o.reason,
+		Verdict: q.outcome.verdict,
+		Reason:  q.outcome.reason,
 		Client:  q.client,
 		Name:    q.name,
 		Proto:   q.proto,
-		Stale:   o.stale,
+		Rcode:   q.rcode,
+		Stale:   q.outcome.stale,
 	}
 	if q.qtype != 0 {
 		rec.Qtype = dns.Type(q.qtype).String()
 	}
-	if m != nil {
-		rec.Rcode = rcodeName(m.Rcode)
-	}
-	if r.deps.Records.Repeat(rec.Key()) {
-		return
-	}
+	return rec
+}
+
+// record is the whole of it.
+func (q *query) record() decision.Record {
+	rec := q.repeated()
+	rec.Policy = q.set.ID()
 	if q.class != nil {
 		rec.Class = q.class.Name
 	}
@@ -222,9 +265,6 @@ func (r *Resolver) note(q *query, m *dns.Msg, o outcome) {
 		}
 	}
 	rec.Name = strings.Clone(q.name)
-	rec.Answers, rec.CNAME, rec.Detail = o.answers, o.cname, o.detail
-	if waited := r.deps.Now().Sub(q.at); waited > 0 {
-		rec.Ms = float64(waited) / float64(time.Millisecond)
-	}
-	r.deps.Records.Record(rec)
+	rec.Answers, rec.CNAME, rec.Detail = q.outcome.answers, q.outcome.cname, q.outcome.detail
+	return rec
 }

@@ -69,6 +69,11 @@ func (r *records) Record(rec decision.Record) {
 	r.all = append(r.all, rec)
 }
 
+func (r *records) Repeats(rec decision.Record, n uint64, _, _ time.Duration) {
+	rec.Count = n
+	r.Record(rec)
+}
+
 func (r *records) last() decision.Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -105,7 +110,7 @@ func newBench(t testing.TB, change ...func(*Config)) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.strangers = newLimiter(0, 0) // but for the test of it
+	b.strangers = newLimiter(0, 0, start) // but for the test of it
 	b.ask = func(_ context.Context, name string, qtype uint16) (*dns.Msg, error) {
 		b.asked = append(b.asked, key{name, qtype})
 		return b.up(name, qtype)
@@ -155,10 +160,11 @@ func (b *bench) exchangeAt(client, local string, ifindex int, proto policy.Proto
 		local:   netip.MustParseAddr(local),
 		ifindex: ifindex,
 		proto:   proto,
+		set:     b.deps.Policy(),
 		at:      b.now,
 		send:    func(wire []byte) { sent <- wire },
 	}
-	q.req, q.fault = parse(wire)
+	q.read(wire)
 	b.serve(q)
 	b.fetches.running.Wait()
 	if len(sent) != 1 {
@@ -607,7 +613,7 @@ func TestRate(t *testing.T) {
 	}
 
 	// Strangers, however many, are told a few times, and take nothing from the clients.
-	b.strangers = newLimiter(strangerRate, strangerBurst)
+	b.strangers = newLimiter(strangerRate, strangerBurst, start)
 	told := 0
 	for i := range 2 * maxBuckets {
 		if ask(netip.AddrFrom4([4]byte{172, 16, byte(i >> 8), byte(i)}).String()) != "silence" {

@@ -48,10 +48,11 @@ const (
 // cached is what the cache says of a key.
 type cached struct {
 	state   state
-	answer  *answer // of fresh and stale
-	ttl     uint32  // seconds, of fresh and stale
-	cause   error   // of stale and failing
-	refresh bool    // ask the upstream in the background too
+	answer  *answer       // of fresh and stale
+	ttl     uint32        // seconds, of fresh and stale
+	tick    time.Duration // until ttl is another, or the answer is not fresh; of fresh
+	cause   error         // of stale and failing
+	refresh bool          // ask the upstream in the background too
 }
 
 func newCache(max int, stale time.Duration) *cache {
@@ -78,7 +79,9 @@ func (c *cache) get(k key, now time.Time) cached {
 	}
 	it.asked = now
 	if it.answer != nil && !it.restored && now.Before(it.expires) {
-		return cached{state: fresh, answer: it.answer, ttl: seconds(it.expires.Sub(now))}
+		left := it.expires.Sub(now)
+		ttl := seconds(left)
+		return cached{state: fresh, answer: it.answer, ttl: ttl, tick: left - time.Duration(ttl-1)*time.Second}
 	}
 	if it.failed == nil {
 		return cached{state: missing}

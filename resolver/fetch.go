@@ -81,7 +81,11 @@ func (f *fetches) waiting() int {
 // find calls then with what the cache has for k at now, or, without waiting for it,
 // when the upstream has answered. The client is no address for the box itself.
 func (r *Resolver) find(k key, client netip.Addr, now time.Time, then func(cached)) {
-	got := r.cache.get(k, now)
+	r.follow(r.cache.get(k, now), k, client, now, then)
+}
+
+// follow is find with what the cache said.
+func (r *Resolver) follow(got cached, k key, client netip.Addr, now time.Time, then func(cached)) {
 	counted := client.IsValid() // what the box asks itself is no query
 	if got.state == missing {
 		if counted {
@@ -93,11 +97,7 @@ func (r *Resolver) find(k key, client netip.Addr, now time.Time, then func(cache
 		}
 		got = r.cache.without(k, err, now)
 	}
-	switch {
-	case !counted:
-	case got.state == fresh:
-		r.stats.hits.Add(1)
-	case got.state == stale:
+	if counted && got.state == stale {
 		r.stats.stale.Add(1)
 	}
 	if got.refresh {

@@ -199,8 +199,8 @@ func (b *bench) atOnce(client string, m *dns.Msg) *dns.Msg {
 		b.t.Fatal(err)
 	}
 	var got *dns.Msg
-	q := &query{client: addrs(client)[0], at: b.now}
-	q.req, q.fault = parse(wire)
+	q := &query{client: addrs(client)[0], set: b.deps.Policy(), at: b.now}
+	q.read(wire)
 	q.send = func(wire []byte) {
 		got = new(dns.Msg)
 		if err := got.Unpack(wire); err != nil {

@@ -50,8 +50,8 @@ func (r *Resolver) bindAll(ctx context.Context, host, port string, families []st
 		if port != "0" || !errors.Is(err, syscall.EADDRINUSE) {
 			return err
 		}
-		for _, conn := range r.udp[udp:] {
-			conn.Close()
+		for _, s := range r.udp[udp:] {
+			s.conn.Close()
 		}
 		for _, l := range r.tcp[tcp:] {
 			l.Close()
@@ -61,24 +61,29 @@ func (r *Resolver) bindAll(ctx context.Context, host, port string, families []st
 	return err
 }
 
-// bind opens a UDP and a TCP socket at the same port and returns it: the kernel chooses
-// one for "0".
+// maxReaders is how many UDP sockets an address has at most; one for each core up to this.
+// One core answers more than a store asks, and each socket has buffers.
+const maxReaders = 4
+
+// bind opens the UDP sockets and a TCP socket at the same port and returns it: the kernel
+// chooses one for "0".
 func (r *Resolver) bind(ctx context.Context, family, host, port string) (string, error) {
-	lc := net.ListenConfig{Control: pktinfo.Ask}
-	pc, err := lc.ListenPacket(ctx, "udp"+family, net.JoinHostPort(host, port))
+	readers := min(runtime.GOMAXPROCS(0), maxReaders)
+	conns, err := pktinfo.ListenUDP(ctx, "udp"+family, net.JoinHostPort(host, port), readers, pktinfo.Ask)
 	if err != nil {
 		if family == "6" && host == "" && errors.Is(err, syscall.EAFNOSUPPORT) {
 			return port, nil // the kernel has no IPv6
 		}
 		return port, err
 	}
-	conn := pc.(*net.UDPConn)
-	conn.SetReadBuffer(udpBuffer) // the kernel may give less
-	conn.SetWriteBuffer(udpReplies)
-	r.udp = append(r.udp, conn)
+	for _, conn := range conns {
+		conn.SetReadBuffer(udpBuffer) // the kernel may give less
+		conn.SetWriteBuffer(udpReplies)
+		r.udp = append(r.udp, &udpSocket{conn: conn, memo: newMemo(r.tell)})
+	}
 
-	port = fmt.Sprint(conn.LocalAddr().(*net.UDPAddr).Port)
-	lc = net.ListenConfig{Control: pktinfo.Ask}
+	port = fmt.Sprint(conns[0].LocalAddr().(*net.UDPAddr).Port)
+	lc := net.ListenConfig{Control: pktinfo.Ask}
 	lc.SetMultipathTCP(false) // its sockets don't tell the interface
 	l, err := lc.Listen(ctx, "tcp"+family, net.JoinHostPort(host, port))
 	if err != nil {
@@ -88,11 +93,11 @@ func (r *Resolver) bind(ctx context.Context, family, host, port string) (string,
 	return port, nil
 }
 
-// Addrs are the addresses that are bound, for UDP; TCP has the same.
+// Addrs are the addresses that are bound, for TCP; UDP has the same.
 func (r *Resolver) Addrs() []netip.AddrPort {
-	addrs := make([]netip.AddrPort, 0, len(r.udp))
-	for _, s := range r.udp {
-		addrs = append(addrs, s.LocalAddr().(*net.UDPAddr).AddrPort())
+	addrs := make([]netip.AddrPort, 0, len(r.tcp))
+	for _, l := range r.tcp {
+		addrs = append(addrs, l.Addr().(*net.TCPAddr).AddrPort())
 	}
 	return addrs
 }
@@ -103,9 +108,7 @@ func (r *Resolver) Serve(ctx context.Context) error {
 	r.restoreCache()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, s := range r.udp {
-		for range runtime.GOMAXPROCS(0) {
-			g.Go(func() error { return r.readUDP(s) })
-		}
+		g.Go(func() error { return r.readUDP(s) })
 	}
 	for _, l := range r.tcp {
 		g.Go(func() error { return r.acceptTCP(ctx, l) })
@@ -133,8 +136,8 @@ func (r *Resolver) Serve(ctx context.Context) error {
 
 // stopReading takes in no more queries. The sockets stay, for the replies to come.
 func (r *Resolver) stopReading() {
-	for _, conn := range r.udp {
-		conn.SetReadDeadline(time.Unix(0, 1))
+	for _, s := range r.udp {
+		s.conn.SetReadDeadline(time.Unix(0, 1))
 	}
 	for _, l := range r.tcp {
 		l.Close()
@@ -143,8 +146,8 @@ func (r *Resolver) stopReading() {
 }
 
 func (r *Resolver) closeListeners() {
-	for _, conn := range r.udp {
-		conn.Close()
+	for _, s := range r.udp {
+		s.conn.Close()
 	}
 	for _, l := range r.tcp {
 		l.Close()

@@ -106,8 +106,8 @@ func TestPortTaken(t *testing.T) {
 	if err := b.Listen(t.Context()); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("error %v", err)
 	}
-	for _, conn := range b.udp {
-		if _, err := conn.Write(nil); !errors.Is(err, net.ErrClosed) {
+	for _, s := range b.udp {
+		if _, err := s.conn.Write(nil); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("a socket stayed open: %v", err)
 		}
 	}

@@ -1,6 +1,7 @@
 package resolver
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 	"time"
@@ -27,13 +28,24 @@ type query struct {
 	local   netip.Addr // that was asked
 	ifindex int        // that it came in by; 0: not known
 	proto   policy.Proto
+	set     *policy.Set
 	at      time.Time // when it was read
+	asked   []byte    // the name as it came, to be said again; nil: as in req
+	prompt  bool      // the reader waits for the reply
 
 	name  string // canonical, or as it came where it is no host name
 	qtype uint16
 
 	class    *policy.Class
+	bucket   *bucket   // of its client; nil: no limit
+	trusted  time.Time // what was decided at
 	decision policy.Decision
+
+	// What became of it.
+	outcome     outcome
+	rcode       string
+	hit, denied bool
+	keep        time.Duration // in which the same may be said again, unless the policy changes
 
 	// send takes the packed reply, or nil for silence; it is called once.
 	send func([]byte)
@@ -54,6 +66,21 @@ var faultRcodes = [...]int{formErr: dns.RcodeFormatError, notImpl: dns.RcodeNotI
 
 // headerSize is that of a DNS message (RFC 1035 §4.1.1).
 const headerSize = 12
+
+// read parses a message. The name of a sound query becomes lower-case, so that a reply
+// does not depend on the case that it was asked in, which [Resolver.respond] puts back.
+func (q *query) read(wire []byte) {
+	q.req, q.fault = parse(wire)
+	if end := nameEnd(wire); q.fault == sound && end > 0 {
+		q.asked = wire[headerSize:end]
+		q.req.Question[0].Name = dns.CanonicalName(q.req.Question[0].Name)
+	}
+}
+
+// wait is called before others may answer the query. Nothing of it is the reader's then.
+func (q *query) wait() {
+	q.prompt, q.asked = false, bytes.Clone(q.asked)
+}
 
 // parse unpacks a message and judges its form. What it returns is what a reply is made
 // of, and no more: a query may wait for the upstream, with thousands of others, and a

@@ -1,8 +1,10 @@
 package resolver
 
 import (
+	"math"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,31 +24,48 @@ const (
 // limiter is a token bucket for each client, by its address: a VLAN is one /64, so a
 // prefix would make all of its terminals one client.
 type limiter struct {
-	rate, burst float64 // tokens a second, tokens
+	bucketSize
+	limited bool
 
 	mu      sync.Mutex
 	buckets map[netip.Addr]*bucket
-	rest    bucket // of all without one
+	rest    *bucket // of all without one
 	swept   time.Time
 }
 
-type bucket struct {
-	tokens float64
-	at     time.Time // when tokens was right
+// bucketSize is what all buckets of a limiter have in common.
+type bucketSize struct {
+	epoch time.Time     // where their time begins
+	token time.Duration // in which a bucket gets one
+	whole time.Duration // in which it gets as many as it holds
 }
 
-// newLimiter allows rate queries a second and client, and burst at once. A rate of
-// zero is no limit.
-func newLimiter(rate, burst int) *limiter {
-	l := &limiter{rate: float64(rate), burst: float64(max(burst, 1)), buckets: make(map[netip.Addr]*bucket)}
-	l.rest.tokens = l.burst
+// A bucket is one word, so that who has found it need not look for it again, or lock
+// anything: the moment at which it is full, since the epoch. Each query moves that on by
+// a token (which is the GCRA of ATM, or a leaky bucket as a meter).
+type bucket struct {
+	*bucketSize
+	full atomic.Int64
+}
+
+// gone is when a bucket is full that the limiter has forgotten: never.
+const gone = math.MaxInt64 / 2
+
+// newLimiter allows rate queries a second and client, and burst at once, from the
+// epoch on. A rate of zero is no limit.
+func newLimiter(rate, burst int, epoch time.Time) *limiter {
+	l := &limiter{limited: rate > 0, buckets: make(map[netip.Addr]*bucket)}
+	l.epoch, l.token = epoch, time.Second/time.Duration(max(rate, 1))
+	l.whole = l.token * time.Duration(max(burst, 1))
+	l.rest = &bucket{bucketSize: &l.bucketSize}
 	return l
 }
 
-// take reports whether the client may send a query now.
-func (l *limiter) take(client netip.Addr, now time.Time) bool {
-	if l.rate == 0 {
-		return true
+// take reports whether the client may send a query now, and returns its bucket: nil
+// without a limit.
+func (l *limiter) take(client netip.Addr, now time.Time) (*bucket, bool) {
+	if !l.limited {
+		return nil, true
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -56,23 +75,30 @@ func (l *limiter) take(client netip.Addr, now time.Time) bool {
 			l.sweep(now)
 		}
 		if len(l.buckets) < maxBuckets {
-			b = &bucket{tokens: l.burst, at: now}
+			b = &bucket{bucketSize: &l.bucketSize}
+			b.full.Store(int64(now.Sub(l.epoch)))
 			l.buckets[client] = b
 		} else {
-			b = &l.rest
+			b = l.rest
 		}
 	}
-	l.fill(b, now)
-	if b.tokens < 1 {
-		return false
-	}
-	b.tokens--
-	return true
+	return b, b.take(now)
 }
 
-func (l *limiter) fill(b *bucket, now time.Time) {
-	b.tokens = min(l.burst, b.tokens+now.Sub(b.at).Seconds()*l.rate)
-	b.at = now
+// take reports whether there was a token. A bucket that was forgotten has none: its client
+// may have another by now.
+func (b *bucket) take(now time.Time) bool {
+	at := int64(now.Sub(b.epoch))
+	for {
+		full := b.full.Load()
+		next := max(full, at) + int64(b.token)
+		if next-at > int64(b.whole) {
+			return false
+		}
+		if b.full.CompareAndSwap(full, next) {
+			return true
+		}
+	}
 }
 
 // sweep forgets the full buckets: a new one is the same. Once a second, since it
@@ -82,8 +108,9 @@ func (l *limiter) sweep(now time.Time) {
 		return
 	}
 	l.swept = now
+	at := int64(now.Sub(l.epoch))
 	for c, b := range l.buckets {
-		if l.fill(b, now); b.tokens >= l.burst {
+		if full := b.full.Load(); full <= at && b.full.CompareAndSwap(full, gone) {
 			delete(l.buckets, c)
 		}
 	}

@@ -110,6 +110,7 @@ func (q *query) failure(code uint16, text string) *dns.Msg {
 // has the records that did fit.
 func (r *Resolver) respond(q *query, m *dns.Msg) {
 	m.Truncate(q.limit())
+	m.Compress = true // also where there is room: so owners point at the question's name, as asked
 	wire, err := m.Pack()
 	if o := m.IsEdns0(); err == nil && o != nil && len(wire) > q.limit() {
 		o.Option = nil // better no reason than a reply that is lost
@@ -122,6 +123,9 @@ func (r *Resolver) respond(q *query, m *dns.Msg) {
 		if err != nil {
 			wire = nil
 		}
+	}
+	if wire != nil {
+		copy(wire[headerSize:], q.asked)
 	}
 	q.send(wire)
 }

@@ -70,9 +70,11 @@ type Config struct {
 
 // Recorder takes the decisions. Repeat counts a decision whose like was recorded
 // shortly before and reports whether there was one; if not, Record takes it whole.
+// Repeats takes n that were counted here, the first and the last of them so long ago.
 type Recorder interface {
 	Repeat(decision.Key) bool
 	Record(decision.Record)
+	Repeats(r decision.Record, n uint64, first, last time.Duration)
 }
 
 // Deps are the parts that the resolver asks.
@@ -101,7 +103,7 @@ type Resolver struct {
 	ifaces    pktinfo.Interfaces
 	given     given
 
-	udp   []*net.UDPConn
+	udp   []*udpSocket
 	tcp   []*net.TCPListener
 	conns tcpConns
 
@@ -139,8 +141,8 @@ func New(cfg Config, deps Deps) (*Resolver, error) {
 		upstream:  up,
 		ask:       up.exchange,
 		cache:     newCache(cfg.Entries, cfg.Stale),
-		rate:      newLimiter(cfg.Rate, cfg.Burst),
-		strangers: newLimiter(strangerRate, strangerBurst),
+		rate:      newLimiter(cfg.Rate, cfg.Burst, deps.Now()),
+		strangers: newLimiter(strangerRate, strangerBurst, deps.Now()),
 	}
 	deps.Clock.OnChange(func(c clock.Change) {
 		if c.Was == clock.None && c.Level > clock.None || c.Kind == clock.Forgotten {

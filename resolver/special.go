@@ -31,7 +31,7 @@ func (r *Resolver) special(q *query) (*dns.Msg, outcome, bool) {
 	}
 	m, o := answer(q, zone == q.name)
 	if o.verdict == policy.Deny {
-		r.stats.denied.Add(1)
+		q.denied = true
 		o.detail = "special-use name, " + source
 	}
 	return m, o, true

@@ -168,9 +168,10 @@ func (r *Resolver) readTCP(c *tcpConn) {
 			local:   c.local,
 			ifindex: c.ifindex,
 			proto:   policy.TCP,
+			set:     r.deps.Policy(),
 			at:      r.deps.Now(),
 		}
-		q.req, q.fault = parse(wire)
+		q.read(wire)
 		q.send = func(reply []byte) { c.replies <- reply }
 		c.slots <- struct{}{}
 		r.serve(q)

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
+	"time"
 
 	"tillgate/internal/pktinfo"
 	"tillgate/policy"
@@ -14,6 +16,9 @@ import (
 // need no more. What is longer is cut, and malformed.
 const maxQuery = 4096
 
+// udpBatch is how many queries are read, and replies sent, by one system call.
+const udpBatch = 32
+
 // udpBuffer is what the kernel may keep for a socket while nobody reads, in bytes:
 // the queries of a store in which everything starts at once.
 const udpBuffer = 1 << 20
@@ -22,37 +27,78 @@ const udpBuffer = 1 << 20
 // are for, in bytes. A reply for which there is no room is dropped.
 const udpReplies = 1 << 20
 
+// udpSocket is one of those that share an address. One goroutine reads it.
+type udpSocket struct {
+	conn *net.UDPConn
+	memo *memo
+}
+
 // readUDP serves a socket until its read deadline, which is set when the box stops.
-// Several goroutines may read one socket.
-func (r *Resolver) readUDP(conn *net.UDPConn) error {
-	sender, err := pktinfo.NewSender(conn)
+func (r *Resolver) readUDP(s *udpSocket) error {
+	sender, err := pktinfo.NewSender(s.conn)
 	if err != nil {
 		return err
 	}
-	wire := make([]byte, maxQuery)
-	oob := make([]byte, pktinfo.Size)
+	batch, err := pktinfo.NewBatch(s.conn, udpBatch, maxQuery, serverUDPSize)
+	if err != nil {
+		return err
+	}
+	defer func() { s.memo.settle(r.deps.Now()) }()
 	for {
-		n, oobn, _, from, err := conn.ReadMsgUDPAddrPort(wire, oob)
+		packets, err := batch.Read()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("reading DNS queries at %v: %w", conn.LocalAddr(), err)
+			return fmt.Errorf("reading DNS queries at %v: %w", s.conn.LocalAddr(), err)
 		}
-		info := pktinfo.Read(oob[:oobn])
-		q := &query{
-			client:  from.Addr().WithZone(""),
-			local:   info.Local,
-			ifindex: info.Interface,
-			proto:   policy.UDP,
-			at:      r.deps.Now(),
+		r.serveUDP(s.memo, packets, sender.Send)
+		if unsent := batch.Send(); unsent > 0 {
+			r.stats.unsent.Add(uint64(unsent))
 		}
-		q.req, q.fault = parse(wire[:n])
-		q.send = func(reply []byte) {
-			if reply != nil && sender.Send(reply, info.Local, from, info.Interface) != nil {
-				r.stats.unsent.Add(1)
-			}
-		}
-		r.serve(q)
 	}
+}
+
+// sendFunc sends a packet from an address of the box by itself; see [pktinfo.Sender].
+type sendFunc func(packet []byte, from netip.Addr, to netip.AddrPort, ifindex int) error
+
+// serveUDP answers packets: what was asked a moment ago from the memo, the rest as any
+// query. Who has to wait for the upstream is answered by send.
+func (r *Resolver) serveUDP(m *memo, packets []pktinfo.Packet, send sendFunc) {
+	now := r.deps.Now()
+	m.begin(r.deps.Policy())
+	for i := range packets {
+		p := &packets[i]
+		if !m.answer(p, now) {
+			q := r.queryUDP(m.set, p, now, send)
+			r.serve(q)
+			m.keep(q, p)
+		}
+	}
+	m.end(&r.stats)
+}
+
+// queryUDP is the query in a packet. A prompt reply goes back with it.
+func (r *Resolver) queryUDP(set *policy.Set, p *pktinfo.Packet, now time.Time, send sendFunc) *query {
+	q := &query{
+		client:  p.From.Addr(),
+		local:   p.Info.Local,
+		ifindex: p.Info.Interface,
+		proto:   policy.UDP,
+		set:     set,
+		at:      now,
+		prompt:  true,
+	}
+	q.read(p.Data)
+	from, info := p.From, p.Info
+	q.send = func(reply []byte) {
+		switch {
+		case reply == nil:
+		case q.prompt:
+			p.Reply = append(p.Reply, reply...)
+		case send(reply, info.Local, from, info.Interface) != nil:
+			r.stats.unsent.Add(1)
+		}
+	}
+	return q
 }

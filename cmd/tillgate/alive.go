@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -27,6 +28,12 @@ type unprobed struct {
 
 func (u unprobed) Repeat(k decision.Key) bool {
 	return strings.TrimSuffix(k.Name, ".") == u.probe || u.Journal.Repeat(k)
+}
+
+func (u unprobed) Repeats(r decision.Record, n uint64, first, last time.Duration) {
+	if strings.TrimSuffix(r.Name, ".") != u.probe {
+		u.Journal.Repeats(r, n, first, last)
+	}
 }
 
 // alive asks every listener and the API, the DNS as a client would. So what it says

@@ -91,6 +91,7 @@ func openAppliance(where places, s settings, p process, log *slog.Logger) (_ *ap
 		Trusted:      func() (time.Time, bool) { t := a.clock.Trusted(); return t, !t.IsZero() },
 		Coarse:       func() bool { return a.clock.Level() >= clock.Coarse },
 		PolicyID:     func() string { return a.policy.set().ID() },
+		Settle:       func() { a.resolver.Settle() }, // which is there before the journal serves
 		Log:          log,
 	})
 	if err != nil {

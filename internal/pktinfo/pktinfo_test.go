@@ -1,9 +1,11 @@
 package pktinfo
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 	"testing"
 	"time"
 
@@ -120,6 +122,59 @@ func TestSend(t *testing.T) {
 		// The machine's clock may be anything, and may step; not to another epoch in a test.
 		if age := time.Since(info.Stamp); age < -time.Hour || age > time.Hour {
 			t.Errorf("%s: came %v ago", tt.network, age)
+		}
+	}
+}
+
+// Each client reaches one of the sockets of an address, and nobody else can have it: not
+// before, not afterwards, not even who would share it.
+func TestListenUDP(t *testing.T) {
+	for _, network := range []string{"udp4", "udp6"} {
+		loopback := map[string]string{"udp4": "127.0.0.1:0", "udp6": "[::1]:0"}[network]
+		conns, err := ListenUDP(t.Context(), network, loopback, 3, Ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := conns[0].LocalAddr().String()
+		came := make(chan string, 1)
+		for _, conn := range conns {
+			defer conn.Close()
+			if conn.LocalAddr().String() != addr {
+				t.Errorf("%v beside %v", conn.LocalAddr(), addr)
+			}
+			go func() {
+				data, oob := make([]byte, 9), make([]byte, Size)
+				for {
+					n, oobn, _, _, err := conn.ReadMsgUDPAddrPort(data, oob)
+					if err != nil {
+						return
+					}
+					came <- fmt.Sprint(string(data[:n]), " ", Read(oob[:oobn]).Local.IsValid())
+				}
+			}()
+		}
+		for range 20 {
+			client, err := net.Dial(network, addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			client.Write([]byte("x"))
+			if got := <-came; got != "x true" {
+				t.Errorf("came %s", got)
+			}
+			client.Close()
+		}
+		if _, err := ListenUDP(t.Context(), network, addr, 3, Ask); !errors.Is(err, syscall.EADDRINUSE) {
+			t.Errorf("a second time: error %v", err)
+		}
+
+		other, err := (&net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return share(c) }}).ListenPacket(t.Context(), network, loopback)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close()
+		if _, err := ListenUDP(t.Context(), network, other.LocalAddr().String(), 3, Ask); !errors.Is(err, syscall.EADDRINUSE) {
+			t.Errorf("with one that would share: error %v", err)
 		}
 	}
 }
