@@ -30,8 +30,8 @@ func (t *table) sourceOf(m member) {
 				t.line("%s saddr %s goto spoofed-%s", s.family(), s, name)
 			}
 		}
-		if len(m.narrowed) > 0 {
-			t.line("iifname { %s } jump narrowed-%s", quoted(m.narrowed), name)
+		for _, in := range m.narrowed {
+			t.line("iifname %q jump narrowed-%s", in, name)
 		}
 		t.line("fib saddr . iif oif missing goto spoofed-%s", name)
 		t.end()
@@ -60,12 +60,4 @@ func (t *table) narrowedSources(m member) {
 	}
 	t.line("goto spoofed-%s", name)
 	t.end()
-}
-
-func quoted(names []string) string {
-	var list []string
-	for _, name := range names {
-		list = append(list, `"`+name+`"`)
-	}
-	return joined(list)
 }

@@ -103,9 +103,10 @@ var families = []struct {
 // dispatch sends a packet to the chain of its class. That of a spoofed source is gone by
 // then, so on an interface of a class all is the class's.
 //
-// Here and elsewhere networks have a rule each, and are in no set or map: while a table takes
-// another's place, the kernel has the new rules in force a moment before the new sets of
-// intervals have anything in them. A packet would not be found in them: one of a class would
+// Here and elsewhere networks and interfaces have a rule each, and are in no set or map. While
+// a table takes another's place, the kernel has the new rules in force a moment before the new
+// sets of intervals have anything in them; and a packet that is on its way through the old
+// rules finds nothing in their sets any more. It would not be found: one of a class would
 // pass, an admin's be refused, and a good one be taken for what is in no set.
 func (t *table) dispatch(chain string) {
 	t.byInterface(chain)
@@ -117,14 +118,10 @@ func (t *table) dispatch(chain string) {
 }
 
 func (t *table) byInterface(chain string) {
-	var list []string
 	for _, m := range t.members {
 		for _, name := range m.interfaces {
-			list = append(list, fmt.Sprintf("%q : goto %s-%s", name, chain, m.class.Name))
+			t.line("iifname %q goto %s-%s", name, chain, m.class.Name)
 		}
-	}
-	if len(list) > 0 {
-		t.line("iifname vmap { %s }", strings.Join(list, ", "))
 	}
 }
 

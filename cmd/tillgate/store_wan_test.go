@@ -234,39 +234,6 @@ func TestStoreWAN(t *testing.T) {
 // protocols are the numbers that nft shows of them.
 var protocols = map[string]string{"tcp": "6", "udp": "17", "icmp": "1", "ipv6-icmp": "58"}
 
-// TestStoreWANSwap puts one policy's rules in another's place, again and again, while a
-// terminal of each class sends all it can.
-func TestStoreWANSwap(t *testing.T) {
-	t.Parallel()
-	store := storelab.New(t, storelab.Config{})
-	forward(t, store, 1)
-	var files []string
-	for _, policy := range []string{storePolicy, tillPolicy} {
-		store.Box.Write(t, "policy.yaml", policy)
-		text, err := store.Box.Tillgate(t.Context(), "firewall", "print")
-		if err != nil {
-			t.Fatal(err)
-		}
-		file := filepath.Join(store.Dir(), fmt.Sprintf("rules-%d", len(files)))
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		files = append(files, file)
-	}
-	load := func(file string) {
-		if _, err := store.Box.Run(t.Context(), "nft", "-f", file); err != nil {
-			t.Fatal(err)
-		}
-	}
-	load(files[0])
-	s := besiege(t, store)
-	s.holds(t, "all is well")
-	for i := range 150 {
-		load(files[i%2])
-	}
-	s.holds(t, "rules were swapped")
-}
-
 // TestStoreWANFlush has somebody flush all rules of nft, again and again, on a box that
 // forwards: while a keeper puts them back, and where none is left.
 func TestStoreWANFlush(t *testing.T) {
