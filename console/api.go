@@ -3,6 +3,7 @@
 //
 //	GET /v1/status                                     the parts' health, the policy, numbers
 //	GET /v1/policy                                     what is in force
+//	GET /v1/policy/files                               the files that it was made of
 //	GET /v1/explain?client=&name=&port=&proto=&plane=  a verdict and why
 //	GET /v1/log?since=&until=&client=&class=&name=&plane=&verdict=&follow=1
 //	GET /v1/events?since=&after=&client=&class=&name=&plane=&verdict=&last=
@@ -68,6 +69,7 @@ func NewAPI(stopping context.Context, cfg Config) *API {
 	a := &API{cfg: cfg, mux: http.NewServeMux(), streams: make(chan struct{}, maxStreams), stopping: stopping}
 	a.mux.HandleFunc("GET /v1/status", a.status)
 	a.mux.HandleFunc("GET /v1/policy", a.policy)
+	a.mux.HandleFunc("GET /v1/policy/files", a.policyFiles)
 	a.mux.HandleFunc("GET /v1/explain", a.explain)
 	a.mux.HandleFunc("GET /v1/log", a.log)
 	a.mux.HandleFunc("GET /v1/events", a.events)

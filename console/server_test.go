@@ -85,6 +85,9 @@ func TestAnswers(t *testing.T) {
 	if got, err := c.Policy(t.Context()); err != nil || !cmp.Equal(DescribePolicy(set), got) {
 		t.Errorf("policy: %v\n%s", err, cmp.Diff(DescribePolicy(set), got))
 	}
+	if got, err := c.PolicySet(t.Context()); err != nil || got.Hash() != set.Hash() || policy.Compare(set, got) != nil {
+		t.Errorf("the policy's files: %v, %v", err, policy.Compare(set, got))
+	}
 	q := Question{Client: netip.MustParseAddr("10.20.0.7"), Name: "pay.acme.example"}
 	want := Explain(set, q, time.Time{})
 	if got, err := c.Explain(t.Context(), q); err != nil || !cmp.Equal(want, got, compare) {

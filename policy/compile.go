@@ -15,10 +15,9 @@ import (
 // A File is a policy or pack file, by its path within the folder:
 // policy.yaml, or packs/NAME.yaml.
 type File struct {
-	Name string
-	Data []byte
-
-	embedded bool // it came with the program
+	Name     string
+	Data     []byte
+	Embedded bool // it came with the program
 }
 
 // Compile makes a set of files. What they lack is taken from the embedded ones:

@@ -18,13 +18,13 @@ func Embedded() (*Set, error) { return Compile(nil) }
 
 func embeddedPolicy() File {
 	data, _ := embedded.ReadFile("default.yaml") // there by the directive above
-	return File{Name: policyName, Data: data, embedded: true}
+	return File{Name: policyName, Data: data, Embedded: true}
 }
 
 func embeddedPack(name string) (File, bool) {
 	file := packFolder + "/" + name + ".yaml"
 	data, err := embedded.ReadFile(file)
-	return File{Name: file, Data: data, embedded: true}, err == nil
+	return File{Name: file, Data: data, Embedded: true}, err == nil
 }
 
 func embeddedPackNames() []string {

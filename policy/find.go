@@ -106,7 +106,7 @@ func (rule *Rule) score(r *Request, class uint64) score {
 		return notClass
 	case r.Plane != DNS && !rule.Has(r.Proto, r.Port):
 		return notPort
-	case rule.Service.ended(r.Now):
+	case rule.Service.Ended(r.Now):
 		return notNow
 	}
 	s := allowed
@@ -119,8 +119,8 @@ func (rule *Rule) score(r *Request, class uint64) score {
 	return s
 }
 
-// ended reports whether the service has ended. Without trusted time none has.
-func (s *Service) ended(now time.Time) bool {
+// Ended reports whether the service has ended at now, which is trusted time. Without trusted time none has.
+func (s *Service) Ended(now time.Time) bool {
 	return !s.Until.IsZero() && !now.IsZero() && !now.Before(s.Until)
 }
 

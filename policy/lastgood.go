@@ -35,7 +35,7 @@ func encodeFiles(files []File) []byte {
 	fmt.Fprintf(&b, "%shash %s\n", lastGoodHeader, hashFiles(files))
 	for _, f := range files {
 		origin := "folder"
-		if f.embedded {
+		if f.Embedded {
 			origin = "embedded"
 		}
 		fmt.Fprintf(&b, "file %s %s %d\n%s\n", f.Name, origin, len(f.Data), f.Data)
@@ -65,7 +65,7 @@ func decodeFiles(data []byte) ([]File, error) {
 			return nil, errDamaged
 		}
 		f.Data, rest = []byte(rest[:size]), rest[size+1:]
-		f.embedded = origin == "embedded"
+		f.Embedded = origin == "embedded"
 		files = append(files, f)
 	}
 	if len(files) == 0 || hashFiles(files) != hash {

@@ -13,7 +13,7 @@ import (
 
 var someFiles = []File{
 	{Name: "policy.yaml", Data: []byte(small)},
-	{Name: "packs/acme.yaml", Data: []byte("file policy.yaml folder 3\nxyz\n"), embedded: true},
+	{Name: "packs/acme.yaml", Data: []byte("file policy.yaml folder 3\nxyz\n"), Embedded: true},
 	{Name: "packs/empty.yaml", Data: []byte{}},
 }
 

@@ -20,7 +20,7 @@ type packFile struct {
 
 // parsePack reads a pack, which must have the name of its file.
 func parsePack(f File, name string) *packFile {
-	p := &packFile{file: f, doc: strictyaml.Parse(f.Name, f.Data), Pack: Pack{Embedded: f.embedded}}
+	p := &packFile{file: f, doc: strictyaml.Parse(f.Name, f.Data), Pack: Pack{Embedded: f.Embedded}}
 	seen := make(map[string]bool)  // services
 	hosts := make(map[string]bool) // suggestions
 	var near []strictyaml.Node     // of the suggestions

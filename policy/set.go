@@ -52,6 +52,10 @@ func (s *Set) Hash() string { return s.hash }
 // ID is the first 12 digits of [Set.Hash], as records show it.
 func (s *Set) ID() string { return s.hash[:12] }
 
+// Files returns what the set was compiled of: policy.yaml and each pack in force. Compiled
+// once more they are the same policy.
+func (s *Set) Files() []File { return s.files }
+
 // Class returns the class of a client: that with the longest matching network,
 // else that of the interface that it came in by, else nil.
 func (s *Set) Class(client netip.Addr, iface string) *Class {

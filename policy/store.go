@@ -135,12 +135,12 @@ func (s *Store) read(good *Set, lost bool) (*Set, strictyaml.Problems) {
 	vanished := func(name string) {
 		problems = append(problems, strictyaml.Problem{File: name, Message: "the file has vanished", Hint: hint})
 	}
-	isPolicy := func(f File) bool { return f.Name == policyName && !f.embedded }
+	isPolicy := func(f File) bool { return f.Name == policyName && !f.Embedded }
 	if !slices.ContainsFunc(files, isPolicy) && (lost || good != nil && slices.ContainsFunc(good.files, isPolicy)) {
 		vanished(policyName)
 	} else if set != nil && good != nil {
 		for _, f := range set.files {
-			if f.embedded && slices.ContainsFunc(good.files, func(g File) bool { return g.Name == f.Name && !g.embedded }) {
+			if f.Embedded && slices.ContainsFunc(good.files, func(g File) bool { return g.Name == f.Name && !g.Embedded }) {
 				vanished(f.Name)
 			}
 		}
@@ -156,7 +156,7 @@ func fingerprint(files []File, problems strictyaml.Problems) [32]byte {
 // keep writes the last good copy of a set, unless it is all embedded: that
 // there is a copy means that there were files.
 func (s *Store) keep(set *Set) error {
-	if s.config.LastGood == "" || !slices.ContainsFunc(set.files, func(f File) bool { return !f.embedded }) {
+	if s.config.LastGood == "" || !slices.ContainsFunc(set.files, func(f File) bool { return !f.Embedded }) {
 		return nil
 	}
 	if err := writeLastGood(s.config.LastGood, set.files); err != nil {

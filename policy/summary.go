@@ -2,10 +2,8 @@ package policy
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
-	"time"
 )
 
 // maxSummary bounds a summary, in lines.
@@ -13,153 +11,44 @@ const maxSummary = 40
 
 // summarize says what changed from one set to another, a line for each thing.
 func summarize(old, new *Set) []string {
-	var lines summary
-	if old.mode != new.mode {
-		lines.add("mode: %s, was %s", new.mode, old.mode)
-	}
-	lines.diff("pack", describePacks(old), describePacks(new))
-	lines.diff("class", describeClasses(old), describeClasses(new))
-	lines.diff("service", describeServices(old), describeServices(new))
-	lines.diff("deny", describeDeny(old), describeDeny(new))
-	lines.diff("suggestion", describeSuggestions(old), describeSuggestions(new))
-	if len(lines) == 0 {
+	var d differences
+	d.add(KindMode, describeMode(old), describeMode(new))
+	d.add(KindPack, describePacks(old), describePacks(new))
+	d.add(KindClass, describeClasses(old), describeClasses(new))
+	d.add(KindService, describeWhole(old), describeWhole(new))
+	d.add(KindDeny, describeDeny(old), describeDeny(new))
+	d.add(KindSuggestion, describeSuggestions(old), describeSuggestions(new))
+	if len(d) == 0 {
 		return []string{"no rule changed: comments, order or spelling"}
 	}
-	if more := len(lines) - maxSummary; more > 0 {
-		lines = append(lines[:maxSummary:maxSummary], fmt.Sprintf("and %d more", more))
+	lines := make([]string, min(len(d), maxSummary))
+	for i := range lines {
+		lines[i] = d[i].line(old, new)
+	}
+	if more := len(d) - maxSummary; more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
 	}
 	return lines
 }
 
-type summary []string
-
-func (s *summary) add(format string, args ...any) {
-	*s = append(*s, fmt.Sprintf(format, args...))
-}
-
-// A description is what there is to say of each thing of one kind, by name: one
-// set of facts each.
-type description map[string]map[string]bool
-
-// diff says which things came and went, and which facts of those that stayed.
-func (s *summary) diff(kind string, old, new description) {
-	both := maps.Clone(old)
-	maps.Copy(both, new)
-	for _, name := range sortedKeys(both) {
-		before, was := old[name]
-		after, is := new[name]
-		switch {
-		case !was:
-			s.add("%s added: %s", kind, strings.Join(append([]string{name}, sortedKeys(after)...), ", "))
-		case !is:
-			s.add("%s removed: %s", kind, name)
-		default:
-			var facts []string
-			for _, f := range sortedKeys(before) {
-				if !after[f] {
-					facts = append(facts, "no more "+f)
-				}
-			}
-			for _, f := range sortedKeys(after) {
-				if !before[f] {
-					facts = append(facts, "now "+f)
-				}
-			}
-			if facts != nil {
-				s.add("%s %s: %s", kind, name, strings.Join(facts, ", "))
-			}
-		}
+// line is a difference for a record.
+func (d Difference) line(old, new *Set) string {
+	switch {
+	case d.Kind == KindMode:
+		return fmt.Sprintf("mode: %s, was %s", new.mode, old.mode)
+	case d.Added():
+		return fmt.Sprintf("%s added: %s", d.Kind, strings.Join(append([]string{d.Name}, d.Now...), ", "))
+	case d.Removed():
+		return fmt.Sprintf("%s removed: %s", d.Kind, d.Name)
 	}
-}
-
-func facts(list ...string) map[string]bool {
-	m := make(map[string]bool)
-	for _, f := range list {
-		if f != "" {
-			m[f] = true
-		}
+	var facts []string
+	for _, f := range d.NoMore {
+		facts = append(facts, "no more "+f)
 	}
-	return m
-}
-
-func describePacks(s *Set) description {
-	d := make(description)
-	for _, p := range s.packs {
-		origin := "from the folder"
-		if p.Embedded {
-			origin = "the embedded one"
-		}
-		d[p.Name] = facts(origin, "title "+p.Title, "source "+p.Source)
+	for _, f := range d.Now {
+		facts = append(facts, "now "+f)
 	}
-	return d
-}
-
-func describeClasses(s *Set) description {
-	d := make(description)
-	for _, c := range s.classes {
-		list := []string{"mode " + c.Mode.String()}
-		for _, n := range c.Networks {
-			list = append(list, "network "+n.String())
-		}
-		for _, i := range c.Interfaces {
-			list = append(list, "interface "+i)
-		}
-		for _, service := range c.Services {
-			list = append(list, "service "+service.ID)
-		}
-		if c.Time {
-			list = append(list, "time")
-		}
-		d[c.Name] = facts(list...)
-	}
-	return d
-}
-
-func describeServices(s *Set) description {
-	d := make(description)
-	for _, service := range s.services {
-		list := []string{"requirement " + service.Requirement.String()}
-		if service.Local() {
-			list = []string{"reason " + service.Reason}
-		} else {
-			list = append(list, "title "+service.Title)
-		}
-		if service.Row != 0 {
-			list = append(list, fmt.Sprintf("row %d", service.Row))
-		}
-		if !service.Until.IsZero() {
-			list = append(list, "until "+service.Until.UTC().Format(time.RFC3339))
-		}
-		for _, f := range service.For {
-			list = append(list, "for "+f)
-		}
-		for _, p := range service.Purpose {
-			list = append(list, "purpose "+p)
-		}
-		for _, r := range service.Destinations {
-			list = append(list, r.String())
-		}
-		d[service.ID] = facts(list...)
-	}
-	return d
-}
-
-func describeDeny(s *Set) description {
-	d := make(description)
-	for _, r := range s.rules {
-		if r.Service == nil {
-			d[r.Host] = facts()
-		}
-	}
-	return d
-}
-
-func describeSuggestions(s *Set) description {
-	d := make(description)
-	for _, g := range s.suggestions {
-		d[g.Host] = facts("near "+g.Near, "why "+g.Why)
-	}
-	return d
+	return fmt.Sprintf("%s %s: %s", d.Kind, d.Name, strings.Join(facts, ", "))
 }
 
 // String is the rule as in a file: host, or network, and what it allows.

@@ -13,7 +13,7 @@ func (s *Set) decideTime(r *Request, d *Decision) {
 	switch {
 	case class == nil:
 		d.Reason = UnknownClient
-	case class.ntp != nil && !class.ntp.Service.ended(r.Now):
+	case class.ntp != nil && !class.ntp.Service.Ended(r.Now):
 		d.Reason, d.Rule = class.ntp.Service.reason(), class.ntp
 	case class.Time:
 		d.Reason = LocalService

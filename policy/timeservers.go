@@ -13,7 +13,7 @@ func (s *Set) TimeServers(now time.Time) []*Rule {
 	for _, r := range s.times {
 		i, known := at[r.Host]
 		switch {
-		case r.Service.ended(now):
+		case r.Service.Ended(now):
 		case !known:
 			at[r.Host] = len(rules)
 			rules = append(rules, r)

@@ -241,8 +241,20 @@ func findState(getenv func(string) string) (string, error) {
 	if empty != "" {
 		return empty, nil
 	}
-	return "", failed(fmt.Errorf("no box is running, and there is no journal in %s; start it with systemctl start tillgate or tillgate run --loopback, or name the folder with --state",
-		strings.Join(tried, " or ")))
+	return "", failed(noJournalError{tried})
+}
+
+// noJournalError is a journal that is not where it was looked for.
+type noJournalError struct{ tried []string }
+
+func (e noJournalError) Error() string {
+	return "no box is running, and there is no journal in " + strings.Join(e.tried, " or ") +
+		"; start it with systemctl start tillgate or tillgate run --loopback, or name the folder with --state"
+}
+
+func isNoJournal(err error) bool {
+	var e noJournalError
+	return errors.As(err, &e)
 }
 
 // readJournal reads the files as the box would.

@@ -20,11 +20,11 @@ import (
 func newPolicy(p process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy",
-		Short: "check files, and show what is in force",
+		Short: "check files, show what is in force, try an edit",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newCheck(p), newShow(p))
+	cmd.AddCommand(newCheck(p), newShow(p), newDiff(p))
 	return cmd
 }
 

@@ -87,6 +87,15 @@ func (s *story) whereTo(r *decision.Record) string {
 	return text
 }
 
+// nameOf is the name that a client was given a record's destination for; none where that is
+// not known, or the record has a name of its own.
+func (s *story) nameOf(r *decision.Record) string {
+	if r.Name != "" || !r.Dest.IsValid() {
+		return ""
+	}
+	return s.told[telling{r.Client, r.Dest.Addr().Unmap()}].name
+}
+
 // isAbout reports whether a record is of an attempt on a name: it has the name, or an
 // address that the client was given for it.
 func (s *story) isAbout(r *decision.Record, name string) bool {

@@ -34,7 +34,8 @@ var arrows = map[string]string{
 	"proxy":    `policy decision github.com/elazarl/goproxy internal/pktinfo golang.org/x/sync golang.org/x/sys`,
 	"firewall": `policy decision github.com/mdlayher/netlink github.com/google/renameio/v2 golang.org/x/sys`,
 	"console":  `policy decision`,
-	"cmd/tillgate": `policy decision internal/clock internal/strictyaml resolver proxy ntprelay firewall console
+	"replay":   `policy decision`,
+	"cmd/tillgate": `policy decision internal/clock internal/strictyaml resolver proxy ntprelay firewall console replay
 		github.com/google/renameio/v2
 		github.com/spf13/cobra github.com/coreos/go-systemd/v22 github.com/miekg/dns
 		golang.org/x/crypto/x509roots/fallback golang.org/x/sync golang.org/x/sys golang.org/x/term`,
