@@ -115,7 +115,7 @@ func removeFirewall(ctx context.Context, file string, p process) error {
 		fmt.Fprintln(p.stdout, "no rules are loaded")
 	}
 	if _, err := os.Stat(file); err == nil {
-		fmt.Fprintf(p.stderr, "note: tillgate firewall keep puts them back, at once if it runs and else at its start, from %s; systemctl disable --now tillgate-firewall ends that\n", file)
+		fmt.Fprintf(p.stdout, "tillgate firewall keep puts them back, at once if it runs and else at its start, from %s; systemctl disable --now tillgate-firewall ends that\n", file)
 	}
 	return nil
 }

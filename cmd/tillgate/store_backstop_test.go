@@ -149,7 +149,8 @@ func TestStoreBackstop(t *testing.T) {
 	if status := box.Stop(t); status != 0 {
 		t.Errorf("the box ended with status %d", status)
 	}
-	if out, err := store.Box.Tillgate(t.Context(), "firewall", "remove"); err != nil || !strings.Contains(out, "the rules are removed") {
+	if out, err := store.Box.Tillgate(t.Context(), "firewall", "remove"); err != nil ||
+		!strings.Contains(out, "the rules are removed") || !strings.Contains(out, "puts them back, at once if it runs and else at its start, from "+store.Box.State) {
 		t.Errorf("remove: %v\n%s", err, out)
 	}
 	if left := routingRules(t, store); left != "" {

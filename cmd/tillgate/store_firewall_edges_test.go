@@ -232,13 +232,20 @@ func TestStoreFirewallCommands(t *testing.T) {
 	// Nobody confirms: what was there is put back, first nothing and then the old rules.
 	fails("nobody has confirmed the rules; what was there before is put back", "apply")
 	fails("no rules are loaded", "check")
+	if left := routingRules(t, store); left != "" {
+		t.Errorf("of the routing policy's is left:\n%s", left)
+	}
 	passes("in force", "apply", "--confirm")
 	passes("good: ", "check")
+	before := routingRules(t, store)
 	store.Box.Write(t, "policy.yaml", edgePolicy)
 	fails("is not what policy", "check")
 	fails("put back", "apply")
 	store.Box.Write(t, "policy.yaml", storePolicy)
 	passes("good: ", "check")
+	if after := routingRules(t, store); before == "" || after != before {
+		t.Errorf("the rules of the routing policy were not put back:\n%s\n%s", before, after)
+	}
 
 	// Confirmed by another session.
 	store.Box.Env = append(store.Box.Env, labConfirm+"=1m")
@@ -270,6 +277,10 @@ func TestStoreFirewallCommands(t *testing.T) {
 		store.Box.Run(t.Context(), "nft", change)
 	}
 	fails("too much: ", "check")
+	if _, err := store.Box.Run(t.Context(), "ip", "-6", "rule", "del", "from", "fd10:20:1::/64"); err != nil {
+		t.Fatal(err)
+	}
+	fails("missing: ip -6 rule add pref 124 from fd10:20:1::/64 prohibit protocol 116", "check")
 	fails("beside: chain pre of table ip mine translates addresses before", "check")
 	passes("removed", "remove")
 	if out, err := store.Box.Run(t.Context(), "nft", "list tables"); err != nil || strings.TrimSpace(out) != "table ip mine" {
