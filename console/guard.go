@@ -9,10 +9,12 @@ import (
 	"time"
 )
 
-// contentPolicy lets a page load what the box itself serves, and do nothing inline. Forms
-// are sent by script alone: without it a password would end up in the address.
+// contentPolicy lets a page load what the box itself serves, and do nothing inline. Nor may
+// text become markup: what the page shows came over the wire. Forms are sent by script
+// alone: without it a password would end up in the address.
 const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; " +
-	"connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	"connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
+	"require-trusted-types-for 'script'; trusted-types 'none'"
 
 // bodyWithin bounds the reading of a request's body.
 const bodyWithin = 10 * time.Second

@@ -166,6 +166,7 @@ func openAppliance(where places, s settings, p process, log *slog.Logger) (_ *ap
 		Web: console.WebConfig{
 			Listen: s.Listen.Console,
 			Admin:  s.Firewall.Admin,
+			Page:   console.Page(),
 		},
 		Log: log,
 	})

@@ -1,0 +1,67 @@
+// The state of the box beside its name on every view, and a word when it does not answer.
+import {get} from "./api.js";
+import {h} from "./dom.js";
+import {moment} from "./format.js";
+import {states} from "./words.js";
+import {forget} from "./session.js";
+
+// askEvery is how often the box is asked, in milliseconds, while somebody looks. A stream
+// of events does not tell that its box lost power: the connection just stays silent.
+const askEvery = 10000;
+
+const listeners = new Set();
+let latest = null;
+
+// onStatus calls f with each status that comes, and at once with the last one.
+export function onStatus(f, signal) {
+	listeners.add(f);
+	signal.addEventListener("abort", () => listeners.delete(f));
+	if (latest) f(latest);
+}
+
+// watchHealth asks on and on; back is called when the box answers after it did not, login when it
+// wants to know who asks.
+export function watchHealth(back, login) {
+	const badge = document.getElementById("health"), lost = document.getElementById("lost"), about = document.getElementById("about");
+	let timer, missing = false;
+	async function look() {
+		clearTimeout(timer);
+		if (document.hidden) return; // a page in the background costs the box nothing
+		try {
+			tell(await get("status"));
+			lost.hidden = true;
+			if (missing) {
+				missing = false;
+				back();
+			}
+		} catch (error) {
+			if (error.status === 401) {
+				badge.className = "badge";
+				badge.textContent = "login";
+				forget();
+				login();
+			} else if (!missing) {
+				missing = true;
+				badge.className = "badge bad";
+				badge.textContent = "no answer";
+				lost.replaceChildren("No answer from the box since ", moment(new Date().toISOString()),
+					". What is shown is from before. This page keeps trying.");
+				lost.hidden = false;
+			}
+		}
+		timer = setTimeout(look, missing ? 2000 : askEvery);
+	}
+	function tell(status) {
+		latest = status;
+		const text = states[status.state] ?? status.state;
+		if (badge.textContent !== text) { // a screen reader reads it again otherwise
+			badge.className = "badge " + status.state;
+			badge.textContent = text;
+		}
+		about.replaceChildren("tillgate " + status.version + ", up since ", moment(status.started), ", policy ",
+			h("code", {}, status.policy.id));
+		for (const f of listeners) f(status);
+	}
+	document.addEventListener("visibilitychange", look);
+	look();
+}
