@@ -7,6 +7,8 @@
 //	GET /v1/explain?client=&name=&port=&proto=&plane=  a verdict and why
 //	GET /v1/log?since=&until=&client=&class=&name=&plane=&verdict=&follow=1
 //	GET /v1/events?since=&after=&client=&class=&name=&plane=&verdict=&last=
+//	GET /v1/overview                                   how it is, what is blocked, traffic by hour
+//	GET /v1/usage?since=                               how often each rule was used
 //	POST /v1/observe {"class": "pos", "for": "2h", "reason": "..."}
 //	POST /v1/time/reset {}
 //	GET /v1/firewall?have=                             the rules of the packet filter
@@ -41,6 +43,7 @@ type Config struct {
 	Status  func() Status      // how the box is now
 	Policy  func() *policy.Set // the policy in force
 	Now     func() time.Time   // trusted time, as in [policy.Request]
+	Clock   func() time.Time   // the best estimate of the time, as in records
 	Journal Journal
 	// Observe lets a class through for a while, as [policy.Store.Observe] does.
 	Observe func(context.Context, policy.ObserveRequest) (policy.Observation, error)
@@ -61,6 +64,7 @@ type API struct {
 	mux      *http.ServeMux
 	streams  chan struct{} // a token for each log that is being read
 	stopping context.Context
+	looked   looked
 }
 
 // NewAPI returns the API's handler. Logs that are followed end properly when
@@ -73,6 +77,8 @@ func NewAPI(stopping context.Context, cfg Config) *API {
 	a.mux.HandleFunc("GET /v1/explain", a.explain)
 	a.mux.HandleFunc("GET /v1/log", a.log)
 	a.mux.HandleFunc("GET /v1/events", a.events)
+	a.mux.HandleFunc("GET /v1/overview", a.overview)
+	a.mux.HandleFunc("GET /v1/usage", a.usage)
 	a.mux.HandleFunc("POST /v1/observe", a.observe)
 	a.mux.HandleFunc("POST /v1/time/reset", a.resetTime)
 	a.mux.HandleFunc("GET /v1/firewall", a.firewall)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"time"
 
 	"tillgate/decision"
 )
@@ -12,6 +13,7 @@ import (
 type Journal interface {
 	Read(decision.Query) iter.Seq2[decision.Record, error]
 	Subscribe(q decision.Query, backlog int) (*decision.Subscription, error)
+	Digests(since, until time.Time) iter.Seq2[decision.Digest, error]
 }
 
 // A sink takes records one by one. An error from it ends the reading, and is

@@ -44,6 +44,6 @@
 // that were all made anew from some place on. Against both, note the last seal
 // elsewhere.
 //
-// A compressed segment begins with two skippable frames, its summary and its
-// rollup, from which reports are made without reading the records.
+// A compressed segment begins with three skippable frames, its summary, its rollup
+// and its [Digest], from which reports are made without reading the records.
 package decision

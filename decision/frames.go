@@ -17,6 +17,7 @@ import (
 //
 //	skippable frame 0: the summary, one JSON object
 //	skippable frame 1: the rollup, JSON lines in a Zstandard frame of their own
+//	skippable frame 2: the digest, the same; those of before it was made have none
 //	frame, frame, ...: the segment, at most frameSize bytes each, with checksums
 //
 // The frames are small and stand alone, so that damage costs one of them, not
@@ -25,6 +26,7 @@ const (
 	frameSize     = 256 << 10
 	summaryMagic  = 0x184d2a50
 	rollupMagic   = 0x184d2a51
+	digestMagic   = 0x184d2a52
 	skippableMask = 0xfffffff0
 	maxSummary    = 64 << 10 // bytes of skippable frame 0
 	maxRollup     = 2 << 20  // bytes of the rollup's lines, before compression
@@ -147,20 +149,32 @@ func readSummary(r io.Reader) (summary, error) {
 
 // readRollup reads skippable frame 1, which follows the summary. See [rollup].
 func readRollup(r io.Reader) ([]byte, error) {
-	b, err := readSkippable(r, rollupMagic, maxRollup)
+	return readPacked(r, "rollup", rollupMagic, maxRollup)
+}
+
+// readDigest reads skippable frame 2, which follows the rollup. See [Digest].
+func readDigest(r io.Reader) ([]byte, error) {
+	return readPacked(r, "digest", digestMagic, maxDigest)
+}
+
+// readPacked reads a skippable frame whose content is a Zstandard frame.
+func readPacked(r io.Reader, what string, magic uint32, limit int) ([]byte, error) {
+	b, err := readSkippable(r, magic, limit)
 	if err != nil {
-		return nil, fmt.Errorf("reading the rollup: %w", err)
+		return nil, fmt.Errorf("reading the %s: %w", what, err)
 	}
-	dec, err := newDecoder(maxRollup + 64<<10)
+	dec, err := newDecoder(uint64(limit) + 64<<10)
 	if err != nil {
 		return nil, err
 	}
 	defer dec.Close()
 	if b, err = dec.DecodeAll(b, nil); err != nil {
-		return nil, fmt.Errorf("reading the rollup: %w", err)
+		return nil, fmt.Errorf("reading the %s: %w", what, err)
 	}
 	return b, nil
 }
+
+var errNotThere = errors.New("not where it should be")
 
 func readSkippable(r io.Reader, magic uint32, limit int) ([]byte, error) {
 	var head [8]byte
@@ -169,7 +183,7 @@ func readSkippable(r io.Reader, magic uint32, limit int) ([]byte, error) {
 	}
 	size := binary.LittleEndian.Uint32(head[4:])
 	if binary.LittleEndian.Uint32(head[:]) != magic || uint64(size) > uint64(limit) {
-		return nil, errors.New("not where it should be")
+		return nil, errNotThere
 	}
 	b := make([]byte, size)
 	_, err := io.ReadFull(r, b)

@@ -41,6 +41,7 @@ type inspection struct {
 	name      string
 	number    uint64 // of the file
 	rollup    *rollup
+	digest    *digester
 	headerErr error
 	seals     int
 	misfits   int     // seals that do not fit
@@ -65,7 +66,7 @@ const maxDamage = 100
 // inspect reads a segment to its end. before is the seal that its first one
 // should follow if it has no header to say so.
 func (s *source) inspect(before string) *inspection {
-	in := &inspection{name: s.name, rollup: newRollup(maxRollup), headerErr: errNoHeader, seal: before, fits: true}
+	in := &inspection{name: s.name, rollup: newRollup(maxRollup), digest: newDigester(), headerErr: errNoHeader, seal: before, fits: true}
 	for l, d := range s.lines() {
 		if d != nil {
 			if in.damaged(d); in.lost == nil {
@@ -91,6 +92,15 @@ func (s *source) inspect(before string) *inspection {
 	}
 	in.current, in.sealed = nil, nil
 	return in
+}
+
+// summed is the digest of the whole segment.
+func (in *inspection) summed() *Digest {
+	d := in.digest.digest()
+	if in.headerErr == nil { // else they depend on the segment before
+		d.seal, d.fits = in.seal, in.sealFits
+	}
+	return &d
 }
 
 func (in *inspection) damaged(err error) {
@@ -123,6 +133,7 @@ func (in *inspection) line(s *source, l line) {
 	if ok {
 		in.add(&r)
 		in.rollup.add(&r)
+		in.digest.add(&r)
 		in.batch.last = r.Seq
 		if in.batch.first == 0 {
 			in.batch.first = r.Seq

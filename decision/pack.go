@@ -111,5 +111,6 @@ func (in *inspection) head() ([]byte, error) {
 	}
 	defer enc.Close()
 	b := appendSkippable(nil, summaryMagic, sum)
-	return appendSkippable(b, rollupMagic, enc.EncodeAll(in.rollup.lines(), nil)), nil
+	b = appendSkippable(b, rollupMagic, enc.EncodeAll(in.rollup.lines(), nil))
+	return appendSkippable(b, digestMagic, enc.EncodeAll(in.summed().lines(), nil)), nil
 }

@@ -119,12 +119,12 @@ func verifySegment(dir string, number uint64, before *inspection) (*inspection, 
 	if src.z != nil && in.lost == nil {
 		in.lost = in.compare(dir, number)
 	}
-	in.rollup = nil
+	in.rollup, in.digest = nil, nil
 	return in, nil
 }
 
-// compare returns an error if the summary or the rollup of a compressed segment
-// is not that of its records.
+// compare returns an error if the summary, the rollup or the digest of a compressed
+// segment is not that of its records.
 func (in *inspection) compare(dir string, number uint64) error {
 	f, plain, err := openFile(dir, number)
 	if err != nil || plain {
@@ -146,6 +146,14 @@ func (in *inspection) compare(dir string, number uint64) error {
 	}
 	if !bytes.Equal(rows, in.rollup.lines()) {
 		return errors.New("its rollup is not that of its records")
+	}
+	digest, err := readDigest(f)
+	switch {
+	case errors.Is(err, errNotThere): // it is older than digests, and made anew where it is asked for
+	case err != nil:
+		return err
+	case !bytes.Equal(digest, in.summed().lines()):
+		return errors.New("its digest is not that of its records")
 	}
 	return nil
 }

@@ -91,6 +91,9 @@ func (r *Rule) Has(proto Proto, number uint16) bool {
 	return false
 }
 
+// Covers reports whether the rule is for a name, which is canonical.
+func (r *Rule) Covers(name string) bool { return r.Host != "" && parseHost(r.Host).matches(name) }
+
 // web reports whether the rule has a TCP port.
 func (r *Rule) web() bool {
 	return slices.ContainsFunc(r.Ports, func(p Port) bool { return p.Proto == TCP })

@@ -159,6 +159,7 @@ func openAppliance(where places, s settings, p process, log *slog.Logger) (_ *ap
 		Status:    a.status,
 		Policy:    a.policy.set,
 		Now:       a.clock.Trusted,
+		Clock:     a.clock.Now,
 		Journal:   a.journal,
 		Observe:   a.policy.observe,
 		ResetTime: a.resetTime,
