@@ -44,19 +44,16 @@ func (r *Resolver) readUDP(s *udpSocket) error {
 		return err
 	}
 	defer func() { s.memo.settle(r.deps.Now()) }()
-	for {
-		packets, err := batch.Read()
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("reading DNS queries at %v: %w", s.conn.LocalAddr(), err)
-		}
+	err = batch.Serve(func(packets []pktinfo.Packet) {
 		r.serveUDP(s.memo, packets, sender.Send)
 		if unsent := batch.Send(); unsent > 0 {
 			r.stats.unsent.Add(uint64(unsent))
 		}
+	})
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil
 	}
+	return fmt.Errorf("reading DNS queries at %v: %w", s.conn.LocalAddr(), err)
 }
 
 // sendFunc sends a packet from an address of the box by itself; see [pktinfo.Sender].

@@ -1,6 +1,7 @@
 package pktinfo
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"syscall"
@@ -11,7 +12,7 @@ import (
 
 // Packet is one that a [Batch] has read, and what is answered to it.
 type Packet struct {
-	Data []byte         // valid until the next Read
+	Data []byte
 	Cut  bool           // it was longer than there is room for, and this is its beginning
 	From netip.AddrPort // without a zone: that of a link-local address is Info.Interface
 	Info Info
@@ -29,6 +30,7 @@ type Packet struct {
 // two nanosleep for a query.
 type Batch struct {
 	raw     syscall.RawConn
+	handle  func([]Packet)
 	receive func(fd uintptr) bool
 	send    func(fd uintptr) bool
 	sourced bool // answers must be told where they come from
@@ -72,7 +74,7 @@ func NewBatch(conn *net.UDPConn, packets, size, reply int) (*Batch, error) {
 		packets: make([]Packet, packets),
 		in:      make([]mmsghdr, packets),
 		out:     make([]mmsghdr, packets),
-		got:     packets, // Read makes them all ready
+		got:     packets, // so all are made ready
 	}
 	for i := range b.slots {
 		s := &b.slots[i]
@@ -87,43 +89,44 @@ func NewBatch(conn *net.UDPConn, packets, size, reply int) (*Batch, error) {
 	return b, nil
 }
 
-// Read waits until there is a packet, and returns all that are there, up to the batch's
-// size. They are valid until the next Read. It ends with [os.ErrDeadlineExceeded] at the
-// read deadline of the connection.
-func (b *Batch) Read() ([]Packet, error) {
+// Serve has handle answer packets as they come, all that are there at once up to the
+// batch's size, until the read deadline of the connection ([os.ErrDeadlineExceeded]) or an
+// error. The packets are handle's until it returns; it calls [Batch.Send].
+func (b *Batch) Serve(handle func([]Packet)) error {
+	for b.handle = handle; ; {
+		if err := cmp.Or(b.raw.Read(b.receive), b.err); err != nil {
+			return err
+		}
+	}
+}
+
+// recvmmsg receives once and reports false if nothing is left. Then the runtime's poller
+// waits, and it is called again; what comes in between wakes the poller at once. So it need
+// not be tried in vain before, which is a fifth of the system calls where packets come one by
+// one. It reports true when there may be more: only then raw.Read looks at the deadline.
+func (b *Batch) recvmmsg(fd uintptr) (more bool) {
 	for i := range b.got { // what the kernel has written over
 		b.in[i].hdr.Namelen = unix.SizeofSockaddrInet6
 		b.in[i].hdr.SetControllen(Size)
 	}
 	b.got = 0
-	if err := b.raw.Read(b.receive); err != nil {
-		return nil, err
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.in[0])), uintptr(len(b.in)), unix.MSG_DONTWAIT, 0, 0)
+	switch errno {
+	case 0:
+	case unix.EAGAIN:
+		return false
+	case unix.EINTR:
+		return true
+	default:
+		b.err = errno
+		return true
 	}
-	if b.err != nil {
-		return nil, b.err
-	}
+	b.got = int(n)
 	for i := range b.got {
 		b.packets[i] = b.slots[i].packet(&b.in[i])
 	}
-	return b.packets[:b.got], nil
-}
-
-// recvmmsg reports false where there is nothing to read: then the runtime's poller waits.
-func (b *Batch) recvmmsg(fd uintptr) bool {
-	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.in[0])), uintptr(len(b.in)), unix.MSG_DONTWAIT, 0, 0)
-		switch errno {
-		case 0:
-			b.got, b.err = int(n), nil
-			return true
-		case unix.EAGAIN:
-			return false
-		case unix.EINTR:
-		default:
-			b.err = errno
-			return true
-		}
-	}
+	b.handle(b.packets[:b.got])
+	return b.got == len(b.in)
 }
 
 // packet is what was received.
@@ -147,7 +150,7 @@ func (s *slot) from() netip.AddrPort {
 	return netip.AddrPortFrom(addr, uint16(port[0])<<8|uint16(port[1]))
 }
 
-// Send sends the replies to the packets of the last Read, each from the address that was
+// Send sends the replies to the packets that are being handled, each from the address that was
 // asked. It returns how many the kernel did not take: it waits for none, as
 // [Sender.Send], and one that fails is in nobody's way.
 func (b *Batch) Send() (unsent int) {

@@ -36,6 +36,33 @@ func dial(t testing.TB, from, to string, port uint16) *net.UDPConn {
 
 func port(conn *net.UDPConn) uint16 { return conn.LocalAddr().(*net.UDPAddr).AddrPort().Port() }
 
+// serve has handle answer packets until stop is called, which waits for the end.
+func serve(t testing.TB, conn *net.UDPConn, b *Batch, handle func([]Packet)) (stop func()) {
+	t.Helper()
+	ended := make(chan error)
+	go func() { ended <- b.Serve(handle) }()
+	return func() {
+		t.Helper()
+		conn.SetReadDeadline(time.Unix(0, 1))
+		if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("serving ends with %v", err)
+		}
+	}
+}
+
+// once has handle answer one batch, if it is not full.
+func once(t testing.TB, conn *net.UDPConn, b *Batch, handle func([]Packet)) {
+	t.Helper()
+	err := b.Serve(func(packets []Packet) {
+		handle(packets)
+		conn.SetReadDeadline(time.Unix(0, 1))
+	})
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("serving ends with %v", err)
+	}
+	conn.SetReadDeadline(time.Time{})
+}
+
 // What is read says whom it is from, and where and when it came; the answers go back from
 // there. Nothing of that allocates.
 func TestBatch(t *testing.T) {
@@ -53,46 +80,40 @@ func TestBatch(t *testing.T) {
 			}
 			Stamp(raw)
 			clients := []*net.UDPConn{dial(t, tt.from, tt.to, port(conn)), dial(t, tt.from, tt.to, port(conn))}
+			var last Packet
+			stop := serve(t, conn, b, func(packets []Packet) {
+				for i := range packets {
+					p := &packets[i]
+					last = *p
+					p.Reply = append(p.Reply, p.Data[0], byte(p.From.Port()>>8), byte(p.From.Port()))
+				}
+				if n := b.Send(); n != 0 {
+					t.Errorf("%d are not sent", n)
+				}
+			})
 			queries, reply := [][]byte{{0, 'q'}, {1, 'q'}}, make([]byte, 64)
 			round := func() {
 				for i, c := range clients {
 					c.Write(queries[i])
 				}
-				for answered := 0; answered < len(clients); {
-					packets, err := b.Read()
-					if err != nil {
-						t.Fatal(err)
-					}
-					answered += len(packets)
-					for i := range packets {
-						p := &packets[i]
-						from := clients[p.Data[0]].LocalAddr().(*net.UDPAddr)
-						if p.From.Port() != uint16(from.Port) || len(p.Data) != 2 || p.Cut {
-							t.Fatalf("read %x from %v, cut: %v", p.Data, p.From, p.Cut)
-						}
-						p.Reply = append(p.Reply, p.Data[0], 'r')
-					}
-					if n := b.Send(); n != 0 {
-						t.Fatalf("%d are not sent", n)
-					}
-				}
 				for i, c := range clients {
-					if n, err := c.Read(reply); err != nil || n != 2 || reply[0] != byte(i) || reply[1] != 'r' {
+					at := port(c)
+					if n, err := c.Read(reply); err != nil || n != 3 || reply[0] != byte(i) || reply[1] != byte(at>>8) || reply[2] != byte(at) {
 						t.Fatalf("client %d reads %x, %v", i, reply[:n], err)
 					}
 				}
 			}
 			round()
-			p := b.packets[0]
-			if p.From.Addr() != netip.MustParseAddr(tt.from) || p.Info.Local != netip.MustParseAddr(tt.to) || p.Info.Interface == 0 {
-				t.Errorf("from %v, %+v", p.From, p.Info)
-			}
-			// The machine's clock may be anything, and may step; not to another epoch in a test.
-			if age := time.Since(p.Info.Stamp); age < -time.Hour || age > time.Hour {
-				t.Errorf("came %v ago", age)
-			}
 			if n := testing.AllocsPerRun(20, round); n > 0 {
 				t.Errorf("%v allocations a round", n)
+			}
+			stop()
+			if last.From.Addr() != netip.MustParseAddr(tt.from) || last.Info.Local != netip.MustParseAddr(tt.to) || last.Info.Interface == 0 || last.Cut {
+				t.Errorf("from %v, %+v, cut: %v", last.From, last.Info, last.Cut)
+			}
+			// The machine's clock may be anything, and may step; not to another epoch in a test.
+			if age := time.Since(last.Info.Stamp); age < -time.Hour || age > time.Hour {
+				t.Errorf("came %v ago", age)
 			}
 		})
 	}
@@ -109,11 +130,7 @@ func TestBatchSizes(t *testing.T) {
 		}
 	}
 	got := ""
-	for range 2 {
-		packets, err := b.Read()
-		if err != nil {
-			t.Fatal(err)
-		}
+	stop := serve(t, conn, b, func(packets []Packet) {
 		for i := range packets {
 			p := &packets[i]
 			got += fmt.Sprintf("%d%v ", len(p.Data), p.Cut)
@@ -125,15 +142,16 @@ func TestBatchSizes(t *testing.T) {
 		if b.Send()+b.Send() != 0 {
 			t.Error("a reply is not sent")
 		}
-	}
-	if want := "0false 64false 64true 1false 2false 3false 4false 5false | 6false | "; got != want {
-		t.Errorf("read %s, want %s", got, want)
-	}
+	})
 	reply := make([]byte, 64)
 	for _, want := range []int{5, 6} { // once each
 		if n, err := client.Read(reply); n != want || err != nil {
 			t.Errorf("%d bytes, %v; want %d", n, err, want)
 		}
+	}
+	stop()
+	if want := "0false 64false 64true 1false 2false 3false 4false 5false | 6false | "; got != want {
+		t.Errorf("read %s, want %s", got, want)
 	}
 }
 
@@ -145,18 +163,19 @@ func TestBatchUnsent(t *testing.T) {
 	for i := range size {
 		client.Write([]byte{byte(i)})
 	}
-	packets, err := b.Read()
-	if len(packets) != size || err != nil {
-		t.Fatalf("%d packets, %v", len(packets), err)
-	}
-	for i := range packets {
-		packets[i].Reply = packets[i].Data
-	}
-	packets[0].Reply = make([]byte, 1<<16) // more than UDP can carry
-	packets[2].Reply = make([]byte, 1<<16)
-	if n := b.Send(); n != 2 {
-		t.Errorf("%d are not sent, want 2", n)
-	}
+	once(t, conn, b, func(packets []Packet) {
+		if len(packets) != size {
+			t.Fatalf("%d packets", len(packets))
+		}
+		for i := range packets {
+			packets[i].Reply = packets[i].Data
+		}
+		packets[0].Reply = make([]byte, 1<<16) // more than UDP can carry
+		packets[2].Reply = make([]byte, 1<<16)
+		if n := b.Send(); n != 2 {
+			t.Errorf("%d are not sent, want 2", n)
+		}
+	})
 	reply := make([]byte, 64)
 	for _, want := range []byte{1, 3} {
 		if n, err := client.Read(reply); n != 1 || reply[0] != want || err != nil {
@@ -165,82 +184,102 @@ func TestBatchUnsent(t *testing.T) {
 	}
 
 	client.Write([]byte("late"))
-	packets, err = b.Read()
-	if err != nil {
-		t.Fatal(err)
-	}
-	packets[0].Reply = packets[0].Data
+	once(t, conn, b, func(packets []Packet) { packets[0].Reply = packets[0].Data })
 	conn.Close()
 	if n := b.Send(); n != 1 {
 		t.Errorf("by a socket that is closed %d are not sent", n)
 	}
 }
 
-// Who waits for packets stops at the deadline, and so does who is never without one.
+// Who waits for packets stops at the deadline, and so does who is never without any: each
+// reply is the next packet here.
 func TestBatchDeadline(t *testing.T) {
 	conn, b := batch(t, "udp4", "127.0.0.1:0")
-	ended := make(chan error)
-	go func() {
-		_, err := b.Read()
-		ended <- err
-	}()
-	conn.SetReadDeadline(time.Unix(0, 1))
-	if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("error %v", err)
+	serve(t, conn, b, nil)()
+
+	conn.SetReadDeadline(time.Time{})
+	self := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	for range 3 * len(b.packets) {
+		conn.WriteToUDPAddrPort([]byte("x"), self)
 	}
-	dial(t, "127.0.0.1", "127.0.0.1", port(conn)).Write([]byte("x"))
-	if _, err := b.Read(); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("with a packet to read: %v", err)
-	}
+	full := make(chan struct{}, 1)
+	stop := serve(t, conn, b, func(packets []Packet) {
+		for i := range packets {
+			packets[i].Reply = packets[i].Data
+		}
+		b.Send()
+		if len(packets) == len(b.packets) {
+			select {
+			case full <- struct{}{}:
+			default:
+			}
+		}
+	})
+	<-full
+	stop()
 	conn.Close()
-	if _, err := b.Read(); !errors.Is(err, net.ErrClosed) {
+	if err := b.Serve(nil); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("closed: %v", err)
 	}
 }
 
-// A packet that is read and answered, of 8 that two sockets send to and fro.
-func BenchmarkBatch(b *testing.B) {
-	one, ones := batch(b, "udp4", "127.0.0.1:0")
-	other, others := batch(b, "udp4", "127.0.0.1:0")
-	const packets = 8
-	for range packets {
-		one.WriteToUDPAddrPort(make([]byte, 50), other.LocalAddr().(*net.UDPAddr).AddrPort())
-	}
-	for n := 0; n < b.N; n += packets {
-		from := others
-		if n&packets != 0 {
-			from = ones
+// A packet that comes while another is answered waits for nothing: here each is the answer
+// to the one before.
+func TestBatchMissesNothing(t *testing.T) {
+	conn, b := batch(t, "udp4", "127.0.0.1:0")
+	self := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	const rounds = 10000
+	round, done := 0, make(chan struct{})
+	conn.WriteToUDPAddrPort([]byte("x"), self)
+	stop := serve(t, conn, b, func(packets []Packet) {
+		if round++; round == rounds {
+			close(done)
+			return
 		}
-		packets, err := from.Read()
-		if err != nil {
-			b.Fatal(err)
+		packets[0].Reply = packets[0].Data
+		b.Send()
+	})
+	<-done
+	stop()
+}
+
+// A packet that is read and answered, of 8 that a socket sends itself.
+func BenchmarkBatch(b *testing.B) {
+	conn, echo := batch(b, "udp4", "127.0.0.1:0")
+	for range len(echo.packets) {
+		conn.WriteToUDPAddrPort(make([]byte, 50), conn.LocalAddr().(*net.UDPAddr).AddrPort())
+	}
+	n, done := 0, make(chan struct{})
+	b.ReportAllocs()
+	b.ResetTimer()
+	stop := serve(b, conn, echo, func(packets []Packet) {
+		if n += len(packets); n >= b.N {
+			close(done)
+			return
 		}
 		for i := range packets {
 			packets[i].Reply = append(packets[i].Reply, packets[i].Data...)
 		}
-		if from.Send() != 0 {
-			b.Fatal("not sent")
-		}
-	}
+		echo.Send()
+	})
+	<-done
+	b.StopTimer()
+	stop()
 }
 
 // The same, one by one.
 func BenchmarkSender(b *testing.B) {
-	one, ones := sender(b, "udp4", "127.0.0.1:0")
-	other, others := sender(b, "udp4", "127.0.0.1:0")
-	one.WriteToUDPAddrPort(make([]byte, 50), other.LocalAddr().(*net.UDPAddr).AddrPort())
+	conn, s := sender(b, "udp4", "127.0.0.1:0")
+	conn.WriteToUDPAddrPort(make([]byte, 50), conn.LocalAddr().(*net.UDPAddr).AddrPort())
 	data, oob := make([]byte, 64), make([]byte, Size)
-	for n := range b.N {
-		conn, from := other, others
-		if n%2 != 0 {
-			conn, from = one, ones
-		}
-		size, oobn, _, peer, err := conn.ReadMsgUDPAddrPort(data, oob)
+	b.ReportAllocs()
+	for b.Loop() {
+		n, oobn, _, from, err := conn.ReadMsgUDPAddrPort(data, oob)
 		if err != nil {
 			b.Fatal(err)
 		}
 		info := Read(oob[:oobn])
-		if err := from.Send(data[:size], info.Local, peer, info.Interface); err != nil {
+		if err := s.Send(data[:n], info.Local, from, info.Interface); err != nil {
 			b.Fatal(err)
 		}
 	}
