@@ -13,6 +13,10 @@
 //	POST /v1/time/reset {}
 //	GET /v1/firewall?have=                             the rules of the packet filter
 //	POST /v1/firewall/records                          what it refused, a record a line
+//	POST /v1/console/password {"hash": "..."}          of the console, at the socket alone
+//	GET /v1/session                                    who is logged in, by TCP alone
+//	POST /v1/login {"password": "..."}                 by TCP alone
+//	POST /v1/logout {}                                 by TCP alone
 //
 // Each but the log and the events answers with one JSON object, an error with {"error": "..."}.
 // The log is a stream of lines: the journal's records as they are written, and
@@ -22,7 +26,7 @@
 // after goes on; "gap" events tell what was missed, "damage" events what can't be read.
 //
 // Who may use the socket may look. To change what the box does is for root and the
-// user that it runs as.
+// user that it runs as. By TCP, see [WebConfig], it is for who has logged in.
 package console
 
 import (

@@ -22,14 +22,14 @@ const bodyWithin = 10 * time.Second
 // guard keeps other people's web pages from using a browser to ask the box. A request must
 // be for a host that nobody else can have (DNS rebinding), and what changes anything, or
 // is an answer of the API, must not be asked for by a page from elsewhere.
-func guard(s *site, next http.Handler) http.Handler {
+func (w *web) guard(s *site, next http.Handler) http.Handler {
 	origins := http.NewCrossOriginProtection()
 	origins.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusForbidden, errElsewhere)
 	}))
 	next = origins.Handler(next)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		h := rw.Header()
 		h.Set("Content-Security-Policy", contentPolicy)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
@@ -41,17 +41,17 @@ func guard(s *site, next http.Handler) http.Handler {
 			h.Set("Cache-Control", "no-store")
 		}
 		switch from := r.Header.Get("Sec-Fetch-Site"); {
-		case !s.knows(r):
-			refuse(w, http.StatusMisdirectedRequest, errHost)
+		case !w.knows(s, r):
+			refuse(rw, http.StatusMisdirectedRequest, errHost)
 			return
 		case api && (from == "cross-site" || from == "same-site"):
-			refuse(w, http.StatusForbidden, errElsewhere)
+			refuse(rw, http.StatusForbidden, errElsewhere)
 			return
 		}
 		if r.ContentLength != 0 {
-			http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyWithin)) // see readBody
+			http.NewResponseController(rw).SetReadDeadline(time.Now().Add(bodyWithin)) // see readBody
 		}
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(rw, r)
 	})
 }
 
@@ -61,7 +61,7 @@ var (
 )
 
 // knows reports whether the host that a request names is the box, and can be nobody else.
-func (s *site) knows(r *http.Request) bool {
+func (w *web) knows(s *site, r *http.Request) bool {
 	host := r.Host
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
@@ -75,7 +75,7 @@ func (s *site) knows(r *http.Request) bool {
 		return false
 	}
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	return err == nil && addr == addrOf(local).WithZone("") || strings.EqualFold(host, boxName)
+	return err == nil && addr == addrOf(local).WithZone("") || strings.EqualFold(host, boxName) || w.cert.covers(host)
 }
 
 // boxName is the box's own name, which its DNS gives its address.

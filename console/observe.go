@@ -84,6 +84,7 @@ func readBody(w http.ResponseWriter, r *http.Request, v any) (status int, err er
 	if _, err := d.Token(); err != io.EOF {
 		return http.StatusBadRequest, errors.New("reading the request: more than one object")
 	}
+	http.NewResponseController(w).SetReadDeadline(time.Time{}) // that of the body; what is asked for may be a stream
 	return 0, nil
 }
 

@@ -31,7 +31,7 @@ type Console struct {
 }
 
 // New starts nothing.
-func New(cfg Config) *Console { return &Console{cfg: cfg, web: newWeb(cfg.Web, cfg.Log)} }
+func New(cfg Config) *Console { return &Console{cfg: cfg, web: newWeb(cfg.Web, cfg.Now, cfg.Log)} }
 
 // InUseError is a socket at which another process answers.
 type InUseError struct{ Socket string }
@@ -102,7 +102,10 @@ func (c *Console) Serve(ctx context.Context) error {
 		web <- c.web.serve(ctx, api)
 		cancel()
 	}()
-	srv := newServer(api, slog.NewLogLogger(c.cfg.Log.Handler(), slog.LevelWarn))
+	socket := http.NewServeMux()
+	socket.Handle("/", api)
+	socket.HandleFunc("POST /v1/console/password", c.setPassword)
+	srv := newServer(socket, slog.NewLogLogger(c.cfg.Log.Handler(), slog.LevelWarn))
 	srv.ConnContext = withPeer
 	err := serveUntil(ctx, srv, limit(c.l, maxConns))
 	cancel()
@@ -133,18 +136,21 @@ func serveUntil(ctx context.Context, srv *http.Server, l net.Listener) error {
 	})
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
-	var err error
 	select {
-	case err = <-served:
+	case err := <-served:
+		served <- err
 	case <-ctx.Done():
+	}
+	ended := ctx.Err() != nil
+	if ended {
 		bound, cancel := context.WithTimeout(context.Background(), endWithin)
 		defer cancel()
 		srv.Shutdown(bound) // too late for some is no error: they are cut off
-		srv.Close()
-		err = <-served
 	}
+	srv.Close()
+	err := <-served
 	requests.Wait() // Close cuts them off, but does not wait
-	if errors.Is(err, http.ErrServerClosed) {
+	if ended {
 		return nil
 	}
 	return err

@@ -13,17 +13,30 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"tillgate/decision"
 	"tillgate/policy"
 )
+
+var quiet = slog.New(slog.DiscardHandler)
 
 // serveWeb starts a console with a page; its addresses are those of cfg.Web.Listen in turn.
 func serveWeb(t *testing.T, cfg Config) (*Console, []netip.AddrPort) {
 	t.Helper()
 	cfg.Socket = filepath.Join(shortDir(t), "s")
-	cfg.Log = slog.New(slog.DiscardHandler)
+	cfg.Log = quiet
 	if cfg.Status == nil {
 		cfg.Status = func() Status { return Status{Version: "v1"} }
+	}
+	if cfg.Now == nil {
+		cfg.Now = func() time.Time { return time.Time{} }
+	}
+	if cfg.Web.Record == nil {
+		cfg.Web.Record = func(decision.Record) {}
+	}
+	if cfg.Web.State == "" {
+		cfg.Web.State = t.TempDir()
 	}
 	cfg.Web.Page = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "the page") })
 	c := New(cfg)
@@ -167,7 +180,7 @@ func TestWebNone(t *testing.T) {
 func TestWebTaken(t *testing.T) {
 	taken := httptest.NewServer(nil)
 	defer taken.Close()
-	c := New(Config{Web: WebConfig{Listen: []string{"127.0.0.1:0", taken.Listener.Addr().String()}}})
+	c := New(Config{Web: WebConfig{State: t.TempDir(), Listen: []string{"127.0.0.1:0", taken.Listener.Addr().String()}}})
 	err := c.ListenWeb(t.Context())
 	var op *net.OpError
 	if !errors.As(err, &op) || op.Addr.String() != taken.Listener.Addr().String() || len(c.Addrs()) != 0 {

@@ -14,12 +14,13 @@ type Event string
 const (
 	EventOpen   Event = "open"   // a tunnel was opened
 	EventClose  Event = "close"  // a tunnel, or an exchange by HTTP, has ended
-	EventChange Event = "change" // a policy was read, good or bad
+	EventChange Event = "change" // a policy was read, good or bad; on plane system, what an admin set
 	EventGap    Event = "gap"    // records are missing, and how many
 	EventStart  Event = "start"
 	EventStop   Event = "stop"
 	EventHealth Event = "health" // a part of the box failed, or is well again
 	EventPrune  Event = "prune"  // segments were deleted
+	EventLogin  Event = "login"  // somebody tried the password of the console
 	EventTime   Event = "time"   // what is known of the time, or of whom it comes from, has changed
 )
 
@@ -90,9 +91,9 @@ func (r *Record) Key() Key {
 }
 
 // counted reports whether repeats of the record are counted. Those of decisions are; and
-// those of the ends of exchanges by HTTP, which are as many.
+// those of the ends of exchanges by HTTP, which are as many; and tried passwords.
 func (r *Record) counted() bool {
-	return r.Event == "" || r.Event == EventClose && r.Plane == policy.HTTP
+	return r.Event == "" || r.Event == EventClose && r.Plane == policy.HTTP || r.Event == EventLogin
 }
 
 // attempts is how many attempts, or events, the record stands for.

@@ -24,6 +24,9 @@ func (a *appliance) announce() {
 			said = append(said, l.name+" "+joinAddrs(l.addrs))
 		}
 	}
+	if print := a.console.Fingerprint(); print != "" {
+		said = append(said, "the console's certificate is SHA-256 "+print)
+	}
 	a.log.Info("policy in force", "policy", set.ID(), "source", origin, "mode", set.Mode())
 	a.log.Info("tillgate is up", "version", a.build.Version, "state", a.where.state, "follow", a.follow)
 	a.journal.Record(decision.Record{

@@ -168,6 +168,9 @@ func openAppliance(where places, s settings, p process, log *slog.Logger) (_ *ap
 			Listen: s.Listen.Console,
 			Admin:  s.Firewall.Admin,
 			Page:   console.Page(),
+			Config: where.config,
+			State:  where.state,
+			Record: a.journal.Record,
 		},
 		Log: log,
 	})

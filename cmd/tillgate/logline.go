@@ -101,8 +101,11 @@ func (l *logWriter) event(b *strings.Builder, stamp string, r *decision.Record) 
 	if text == "" {
 		text = string(r.Event)
 	}
-	if r.By != "" && r.Plane == policy.Policy {
+	if r.By != "" && (r.Plane == policy.Policy || r.Event == decision.EventChange) {
 		text += " (" + printable(r.By) + ")"
+	}
+	if r.Event == decision.EventLogin && r.Count > 0 {
+		text += "; " + times(r, l.location)
 	}
 	label := r.Plane.String()
 	column := utf8.RuneCountInString(stamp) + 1 + len(label) + 2

@@ -96,6 +96,7 @@ provider documents, and nothing else, and records every decision with its reason
 		newObserve(p),
 		newFirewall(p),
 		newStatus(p),
+		newConsole(p),
 		newTime(p),
 		newVersion(p),
 	)

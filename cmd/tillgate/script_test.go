@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -80,6 +81,7 @@ func TestScripts(t *testing.T) {
 			"dig":      cmdDig,
 			"send":     cmdSend,
 			"say":      cmdSay,
+			"web":      cmdWeb,
 			"code":     cmdCode,
 			"follow":   cmdFollow,
 			"line":     cmdLine,
@@ -319,6 +321,23 @@ func cmdSay(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(err)
 	}
 	fmt.Fprintf(ts.Stdout(), "%s\n", answer)
+}
+
+// web METHOD TARGET [BODY]: asks the console as a browser would.
+func cmdWeb(ts *testscript.TestScript, _ bool, args []string) {
+	var body io.Reader
+	if len(args) > 2 {
+		body = strings.NewReader(args[2])
+	}
+	r, err := http.NewRequest(args[0], "http://"+listenerOf(ts, "console")+args[1], body)
+	ts.Check(err)
+	r.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	ts.Check(err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	fmt.Fprintf(ts.Stdout(), "%d %s\n", resp.StatusCode, text)
 }
 
 func exchange(addr, text string) (answer []byte, err error) {

@@ -33,7 +33,7 @@ var arrows = map[string]string{
 		github.com/beevik/ntp golang.org/x/sync golang.org/x/sys`,
 	"proxy":    `policy decision github.com/elazarl/goproxy internal/pktinfo golang.org/x/sync golang.org/x/sys`,
 	"firewall": `policy decision github.com/mdlayher/netlink github.com/google/renameio/v2 golang.org/x/sys`,
-	"console":  `policy decision`,
+	"console":  `policy decision github.com/google/renameio/v2 golang.org/x/crypto`,
 	"replay":   `policy decision`,
 	"cmd/tillgate": `policy decision internal/clock internal/strictyaml resolver proxy ntprelay firewall console replay
 		github.com/google/renameio/v2

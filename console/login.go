@@ -1,0 +1,95 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"net/http"
+)
+
+// Session is what GET /v1/session answers.
+type Session struct {
+	Login     bool   `json:"login"`          // nothing is told before a login
+	User      string `json:"user,omitempty"` // who is logged in
+	MayChange bool   `json:"may_change"`
+	Hint      string `json:"hint,omitempty"` // what to do to be allowed to change something
+}
+
+// hintLook is why who is not logged in changes nothing, where looking needs no password.
+const hintLook = "to change anything here, set a password on the box, and log in: tillgate console passwd"
+
+// forUsers serves the API to who is logged in, and to this machine as long as there is no
+// password. Streams end with their session.
+func (w *web) forUsers(s *site, api http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		ctx := r.Context()
+		switch in, ok := w.lock.sessions.use(tokenOf(s, r)); {
+		case ok:
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithCancel(ctx)
+			defer cancel()
+			defer context.AfterFunc(in, cancel)()
+			ctx = withCaller(ctx, caller{by: consoleUser, change: true})
+		case s.secure || w.lock.locked():
+			refuse(rw, http.StatusUnauthorized, errors.New("log in first"))
+			return
+		default:
+			ctx = withCaller(ctx, caller{hint: hintLook})
+		}
+		api.ServeHTTP(rw, r.WithContext(ctx))
+	})
+}
+
+func (w *web) session(s *site, r *http.Request) Session {
+	if _, ok := w.lock.sessions.use(tokenOf(s, r)); ok {
+		return Session{User: consoleUser, MayChange: true}
+	}
+	if s.secure || w.lock.locked() {
+		return Session{Login: true}
+	}
+	return Session{Hint: hintLook}
+}
+
+func (w *web) login(s *site) http.HandlerFunc {
+	return func(rw http.ResponseWriter, r *http.Request) {
+		var body struct {
+			Password string `json:"password"`
+		}
+		if status, err := readBody(rw, r, &body); err != nil {
+			refuse(rw, status, err)
+			return
+		}
+		token, err := w.lock.login(r.Context(), clientOf(r), body.Password)
+		if err != nil {
+			refuseLogin(rw, err)
+			return
+		}
+		w.lock.sessions.forget(tokenOf(s, r)) // that of before
+		giveToken(rw, s, r, token)
+		reply(rw, Session{User: consoleUser, MayChange: true})
+	}
+}
+
+func (w *web) logout(s *site) http.HandlerFunc {
+	return func(rw http.ResponseWriter, r *http.Request) {
+		if status, err := readBody(rw, r, &struct{}{}); err != nil {
+			refuse(rw, status, err)
+			return
+		}
+		w.lock.sessions.forget(tokenOf(s, r))
+		giveToken(rw, s, r, "")
+		reply(rw, w.session(s, r))
+	}
+}
+
+func refuseLogin(w http.ResponseWriter, err error) {
+	status := http.StatusForbidden
+	switch {
+	case errors.Is(err, errTooOften):
+		w.Header().Set("Retry-After", "30")
+		status = http.StatusTooManyRequests
+	case errors.Is(err, errBusy):
+		w.Header().Set("Retry-After", "5")
+		status = http.StatusServiceUnavailable
+	}
+	refuse(w, status, err)
+}
