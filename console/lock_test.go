@@ -147,7 +147,7 @@ func TestHashingBounded(t *testing.T) {
 }
 
 // What asks for numbers each 15 s is not hashed each time; of a password that changed, it is.
-func TestLook(t *testing.T) {
+func TestLookAgain(t *testing.T) {
 	l, records := openLock(t)
 	for range 3 {
 		if err := l.look(t.Context(), admin, "correct horse"); err != nil {
