@@ -16,13 +16,14 @@ import (
 // They only ever take away. While the table stands nothing comes as far as they are that
 // they stop. Of packets they know the interface and the addresses, and neither connections
 // nor ports; so they let through what may be right: to where the policy's network
-// destinations are, and, by a way that is not the Internet's, to private addresses. The
-// kernel asks its table local before all rules, so what is for the box is never theirs.
+// destinations and the admins are, and, by a way that is not the Internet's, to private
+// addresses. The kernel asks its table local before all rules, so what is for the box is
+// never theirs.
 //
 // A packet meets them in this order:
 //
-//	51       what the box itself sends, and the looking back at senders, skip them
-//	52       to a network destination: on to the host's own rules
+//	51       what the box itself sends, and its look back at who sends to it, skip them
+//	52       to a network destination, or an admin in the store: on to the host's own rules
 //	53       to a private address: by the table main, but not by its default route
 //	54       in by an enforced class's interface: no way
 //	60–188   from a class's network, the longest first: no way, or if it is observed, on
@@ -148,8 +149,19 @@ func (t *table) backStops(is4 bool) (rules []backRule) {
 	return rules
 }
 
-// reached are the networks that the enforced classes may reach by address.
+// reached are the networks that the enforced classes may reach by address, and those of
+// admins, whom they may answer: they may be behind the store's router, as the Internet is.
 func (t *table) reached(is4 bool) (networks []netip.Prefix) {
+	add := func(p netip.Prefix) {
+		if p.Addr().Is4() == is4 && !slices.Contains(networks, p) {
+			networks = append(networks, p)
+		}
+	}
+	for _, p := range t.cfg.Admin {
+		if slices.ContainsFunc(storeOnly[is4], func(s netip.Prefix) bool { return s.Bits() <= p.Bits() && s.Contains(p.Addr()) }) {
+			add(p.Masked())
+		}
+	}
 	for _, m := range t.members {
 		if m.class.Mode == policy.Observe {
 			continue
@@ -159,8 +171,8 @@ func (t *table) reached(is4 bool) (networks []netip.Prefix) {
 				continue
 			}
 			for _, r := range s.Destinations {
-				if n := r.Network; n.IsValid() && n.Addr().Is4() == is4 && !slices.Contains(networks, n) {
-					networks = append(networks, n)
+				if r.Network.IsValid() {
+					add(r.Network)
 				}
 			}
 		}

@@ -139,6 +139,8 @@ func TestBackstopPolicy(t *testing.T) {
 			"-4 51 iif lo goto;" + private4 + "-4 68 from 10.1.0.0/24 prohibit;-4 199 nop"},
 		{"by interface, with a private network whole", "a: {networks: [10.0.0.0/8], interfaces: [eth1], services: []}",
 			"-4 51 iif lo goto;" + private4 + "-4 54 iif eth1 prohibit;-4 199 nop;-6 51 iif lo goto;" + private6 + "-6 54 iif eth1 prohibit;-6 199 nop"},
+		{"admins of the store", "a: {networks: [10.1.0.0/24], services: []}",
+			"-4 51 iif lo goto;-4 52 to 192.168.5.0/24 goto;" + private4 + "-4 68 from 10.1.0.0/24 prohibit;-4 199 nop"},
 		{"observed within enforced", "a: {networks: [10.1.0.0/16], services: []}\n  b: {networks: [10.1.2.0/24, 10.2.0.0/24], services: [], mode: observe}",
 			"-4 51 iif lo goto;" + private4 + "-4 68 from 10.1.2.0/24 goto;-4 76 from 10.1.0.0/16 prohibit;-4 199 nop"},
 		{"networks to be reached; not those of an observed class, nor of a service that has ended",
@@ -149,6 +151,9 @@ func TestBackstopPolicy(t *testing.T) {
 			"-4 51 iif lo goto;-4 52 to 10.9.0.0/24 goto;" + private4 + "-4 68 from 10.1.0.0/24 prohibit;-4 199 nop"},
 	} {
 		cfg := ports
+		if strings.HasPrefix(tt.what, "admins") {
+			cfg.Admin = []netip.Prefix{netip.MustParsePrefix("192.168.5.10/24"), netip.MustParsePrefix("45.60.7.7/32"), netip.MustParsePrefix("fd10::5/128")}
+		}
 		cfg.Now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 		rules, err := backstopOf(rules(t, "version: 1\nclasses:\n  "+tt.classes+"\n", cfg).Text())
 		if err != nil {

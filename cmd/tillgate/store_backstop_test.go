@@ -137,8 +137,11 @@ func TestStoreBackstop(t *testing.T) {
 		t.Fatal(err)
 	}
 	resolve(t, pos, "udp", pos.Box4, question("api-pos-default-v4.payxpert.com", dns.TypeA))
-	if err := echoes(t, sunmi.Host, netip.MustParseAddr("45.60.200.9"), 443); !errors.Is(err, syscall.EHOSTUNREACH) {
-		t.Errorf("to the Internet: %v", err)
+	for to, want := range map[string]error{"45.60.200.9": syscall.EHOSTUNREACH, "192.168.77.7": syscall.EHOSTUNREACH,
+		"2a02:26f0:45:99::9": syscall.EACCES, "fd77::7": syscall.EACCES} {
+		if err := echoes(t, sunmi.Host, netip.MustParseAddr(to), 443); !errors.Is(err, want) {
+			t.Errorf("to %s, by way of the Internet: %v", to, err)
+		}
 	}
 	if err := echoes(t, sunmi.Host, guest.Addr4, 9100); err != nil {
 		t.Errorf("to a network of the policy: %v", err)
