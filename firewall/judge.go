@@ -99,7 +99,8 @@ func (t *table) alive() {
 	t.chain("alive", "what a network needs to live")
 	t.text.WriteString("\t\t# answers to what the box, or somebody within the store, has begun, and errors about it\n")
 	t.line("ct direction reply ct state established,related jump store")
-	t.line("ct state related meta l4proto { icmp, ipv6-icmp } jump store")
+	// 58 is ICMPv6: nft has its name from /etc/protocols, which a small system lacks.
+	t.line("ct state related meta l4proto { icmp, 58 } jump store")
 	t.text.WriteString("\t\t# DHCP, either way: on a one-armed box the server may be elsewhere\n")
 	t.line("fib daddr type { local, broadcast } udp sport . udp dport { 68 . 67, 67 . 68 } accept")
 	for _, link := range link6 {
