@@ -85,6 +85,7 @@ type ProxyCounts struct {
 	Failed      uint64 `json:"failed"`      // attempts that may pass, but could not be connected
 	Up          uint64 `json:"up"`          // bytes, in tunnels that have ended
 	Down        uint64 `json:"down"`        // as Up
+	Fastest     uint64 `json:"fastest_bps"` // download that a tunnel has seen, in bits a second; 0: none
 	Waiting     int    `json:"waiting"`     // connections that have asked for nothing yet, now
 	Tunnels     int    `json:"tunnels"`     // now
 }

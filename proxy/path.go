@@ -161,6 +161,7 @@ func (p *Proxy) tunnel(a *attempt, early []byte, server *net.TCPConn) {
 		return
 	}
 	t := newTunnel(c.TCPConn, server, early, p.cfg.IdleTimeout)
+	t.speed.fastest = &p.stats.fastest
 	p.closed(rec, t.run(c.slot.ctx))
 }
 

@@ -122,12 +122,13 @@ type Stats struct {
 	Denied      uint64 // attempts
 	Failed      uint64 // attempts that may pass, but could not be connected
 	Up, Down    uint64 // bytes in tunnels and exchanges that have ended
+	Fastest     uint64 // download that a tunnel has seen, in bits a second; see [meter]
 	Waiting     int    // connections that have asked for nothing yet, now
 	Tunnels     int    // now, with the connections that had a request by HTTP
 }
 
 type stats struct {
-	connections, refused, allowed, denied, failed, up, down atomic.Uint64
+	connections, refused, allowed, denied, failed, up, down, fastest atomic.Uint64
 }
 
 // Stats returns what was counted.
@@ -141,6 +142,7 @@ func (p *Proxy) Stats() Stats {
 		Failed:      p.stats.failed.Load(),
 		Up:          p.stats.up.Load(),
 		Down:        p.stats.down.Load(),
+		Fastest:     p.stats.fastest.Load(),
 		Waiting:     waiting,
 		Tunnels:     tunnels,
 	}

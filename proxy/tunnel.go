@@ -73,6 +73,7 @@ type tunnel struct {
 	up, down       stream
 	start          time.Time
 	last           atomic.Int64 // when a byte was last passed on, a Duration since start
+	speed          meter        // of what comes down
 
 	mu     sync.Mutex
 	quiet  quiet
@@ -88,7 +89,7 @@ func newTunnel(client, server *net.TCPConn, early []byte, idle time.Duration) *t
 	t := &tunnel{client: client, server: server, start: time.Now()}
 	t.quiet.idle, t.quiet.drain = idle, min(idle, drainTimeout)
 	t.up.src, t.up.dst, t.up.first, t.up.moved = client, server, early, t.moved
-	t.down.src, t.down.dst, t.down.moved = server, client, t.moved
+	t.down.src, t.down.dst, t.down.moved = server, client, t.downloaded
 	return t
 }
 
@@ -192,6 +193,12 @@ func (t *tunnel) note(by party, why string) {
 
 // moved is called after each copy.
 func (t *tunnel) moved() { t.last.Store(int64(time.Since(t.start))) }
+
+// downloaded is moved for what came from the server.
+func (t *tunnel) downloaded() {
+	t.moved()
+	t.speed.moved(&t.down, time.Duration(t.last.Load()))
+}
 
 // check ends a tunnel that has been quiet for too long. It runs when that may
 // be so, and sets the time at which it may next be.

@@ -33,6 +33,7 @@ func proxyCounts(s proxy.Stats) console.ProxyCounts {
 		Failed:      s.Failed,
 		Up:          s.Up,
 		Down:        s.Down,
+		Fastest:     s.Fastest,
 		Waiting:     s.Waiting,
 		Tunnels:     s.Tunnels,
 	}
