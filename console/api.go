@@ -11,6 +11,7 @@
 //	GET /v1/usage?since=                               how often each rule was used
 //	POST /v1/observe {"class": "pos", "for": "2h", "reason": "..."}
 //	POST /v1/time/reset {}
+//	POST /v1/check {"class": "", "via": "", "speed": ""}  each documented destination, tried
 //	GET /v1/firewall?have=                             the rules of the packet filter
 //	POST /v1/firewall/records                          what it refused, a record a line
 //	POST /v1/console/password {"hash": "..."}          of the console, at the socket alone
@@ -38,6 +39,7 @@ import (
 	"time"
 
 	"tillgate/decision"
+	"tillgate/internal/check"
 	"tillgate/policy"
 )
 
@@ -54,8 +56,11 @@ type Config struct {
 	// ResetTime forgets what was known of the time; by is the user who asks.
 	ResetTime func(ctx context.Context, by string) (TimeReset, error)
 	Firewall  Firewall
-	Web       WebConfig
-	Log       *slog.Logger
+	// Check tests the documented destinations and hands out each line of that, as
+	// [check.Checker.Run] does. An error before the first is that of the request.
+	Check func(ctx context.Context, req check.Request, emit func(check.Line) error) error
+	Web   WebConfig
+	Log   *slog.Logger
 }
 
 // maxStreams is how many logs are read at once: each takes a processor while
@@ -67,6 +72,7 @@ type API struct {
 	cfg      Config
 	mux      *http.ServeMux
 	streams  chan struct{} // a token for each log that is being read
+	checks   chan struct{} // a token for each test of the destinations
 	stopping context.Context
 	looked   looked
 }
@@ -74,7 +80,7 @@ type API struct {
 // NewAPI returns the API's handler. Logs that are followed end properly when
 // stopping ends.
 func NewAPI(stopping context.Context, cfg Config) *API {
-	a := &API{cfg: cfg, mux: http.NewServeMux(), streams: make(chan struct{}, maxStreams), stopping: stopping}
+	a := &API{cfg: cfg, mux: http.NewServeMux(), streams: make(chan struct{}, maxStreams), checks: make(chan struct{}, maxChecks), stopping: stopping}
 	a.mux.HandleFunc("GET /v1/status", a.status)
 	a.mux.HandleFunc("GET /v1/policy", a.policy)
 	a.mux.HandleFunc("GET /v1/policy/files", a.policyFiles)
@@ -85,6 +91,7 @@ func NewAPI(stopping context.Context, cfg Config) *API {
 	a.mux.HandleFunc("GET /v1/usage", a.usage)
 	a.mux.HandleFunc("POST /v1/observe", a.observe)
 	a.mux.HandleFunc("POST /v1/time/reset", a.resetTime)
+	a.mux.HandleFunc("POST /v1/check", a.check)
 	a.mux.HandleFunc("GET /v1/firewall", a.firewall)
 	a.mux.HandleFunc("POST /v1/firewall/records", a.firewallRecords)
 	return a

@@ -76,7 +76,7 @@ func (a *attempt) failed(status int, fault, what string) *page {
 	p := &page{status: status, fault: fault}
 	p.text = "This is let through, but " + what + ".\n\n" + a.facts(strings.ReplaceAll(fault, "_", " "))
 	if status != http.StatusBadRequest {
-		p.text += fact("next", "on the box: tillgate status")
+		p.text += fact("next", "on the box: tillgate check")
 	}
 	return p
 }

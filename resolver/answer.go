@@ -164,7 +164,7 @@ func (r *Resolver) fail(q *query, cause error) {
 	switch {
 	case errors.Is(cause, errUpstreamTimeout):
 		code = dns.ExtendedErrorCodeNoReachableAuthority
-	case errors.Is(cause, errUpstreamUntimed), errors.Is(cause, clock.ErrConflict):
+	case errors.Is(cause, ErrUntimed), errors.Is(cause, clock.ErrConflict):
 		code = dns.ExtendedErrorCodeNotReady
 		o.verdict, o.reason = policy.Deny, policy.TimeUntrusted
 	case errors.Is(cause, errLimit), errors.Is(cause, errUpstreamBusy):

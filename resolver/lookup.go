@@ -17,6 +17,13 @@ var ErrNoAddress = errors.New("the name has no address")
 // (RFC 8305 §3).
 const resolutionDelay = 50 * time.Millisecond
 
+// Probe asks the upstream for its own name, past the cache: whether it answers now. What is
+// wrong is in [Resolver.Health] then.
+func (r *Resolver) Probe(ctx context.Context) error {
+	_, err := r.ask(ctx, r.upstream.url.Hostname(), dns.TypeA)
+	return err
+}
+
 // Lookup returns the addresses of a canonical name for the box itself, those of IPv6
 // first. It asks no policy, steers nothing and leaves no address out: that is the
 // caller's. The upstream's timeout bounds it.

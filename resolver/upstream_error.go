@@ -102,7 +102,7 @@ func upstreamAskFault(err error) (upstreamFault, error) {
 	var status dohStatusError
 	var failed *tls.CertificateVerificationError
 	switch {
-	case errors.Is(err, errUpstreamUntimed):
+	case errors.Is(err, ErrUntimed):
 		return upstreamUntimed, err
 	case errors.As(err, &failed):
 		return upstreamBadTLS, err

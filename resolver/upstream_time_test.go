@@ -141,7 +141,7 @@ func TestUpstreamTrustLost(t *testing.T) {
 		u := n.upstreamBy(c, "192.0.2.1")
 		mustAsk(t, u)
 		wall = june.AddDate(5, 0, 0)
-		if _, err := u.exchange(t.Context(), "api.example.test", dns.TypeA); !errors.Is(err, errUpstreamUntimed) || c.Level() != clock.None {
+		if _, err := u.exchange(t.Context(), "api.example.test", dns.TypeA); !errors.Is(err, ErrUntimed) || c.Level() != clock.None {
 			t.Errorf("error %v at level %v", err, c.Level())
 		}
 		if !u.servers[0].conn.proof.Provisional || u.stats().Connections != 2 {

@@ -21,9 +21,9 @@ import (
 // whose replies are believed only once the Date of one of them has told the time, but
 // for those about time servers. Nothing that rests on such a proof outlives it.
 
-// errUpstreamUntimed is a reply that can't be believed, as nobody knows whether the
-// server's certificate is good today.
-var errUpstreamUntimed = errors.New("the box does not know the time yet")
+// ErrUntimed is in an error of [Resolver.Lookup] when there is a reply that can't be
+// believed, as nobody knows whether the server's certificate is good today.
+var ErrUntimed = errors.New("the box does not know the time yet")
 
 // judged is what the clock says of the certificates of one handshake.
 type judged struct {
@@ -103,7 +103,7 @@ func (u *upstream) believe(j judged, resp *http.Response, name string) error {
 	if err == nil || u.timeServer(name) {
 		return nil
 	}
-	return fmt.Errorf("%w: %w", errUpstreamUntimed, err)
+	return fmt.Errorf("%w: %w", ErrUntimed, err)
 }
 
 // dated hands the Date of a reply to the clock.

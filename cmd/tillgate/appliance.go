@@ -163,6 +163,7 @@ func openAppliance(where places, s settings, p process, log *slog.Logger) (_ *ap
 		Journal:   a.journal,
 		Observe:   a.policy.observe,
 		ResetTime: a.resetTime,
+		Check:     a.check,
 		Firewall:  console.Firewall{Rules: a.firewallRules, Asked: a.keeper.asked, Record: a.firewallRecord},
 		Web: console.WebConfig{
 			Listen: s.Listen.Console,

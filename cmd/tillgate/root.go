@@ -81,6 +81,7 @@ func newRoot(p process) *cobra.Command {
 provider documents, and nothing else, and records every decision with its reason.
 
   tillgate run --loopback         try it on this machine, without rights
+  tillgate check                  is everything reached that a payment needs?
   tillgate log -f                 see what is decided, as it happens
   tillgate explain 10.20.1.7 dns.google:443`,
 		SilenceErrors: true,
@@ -90,6 +91,7 @@ provider documents, and nothing else, and records every decision with its reason
 	root.SetErr(p.stderr)
 	root.AddCommand(
 		newRun(p),
+		newPortTest(p),
 		newExplain(p),
 		newLog(p),
 		newPolicy(p),

@@ -76,8 +76,12 @@ func writeStatus(p process, socket string, s console.Status, now time.Time) {
 }
 
 func proxyWords(c console.ProxyCounts) string {
-	return fmt.Sprintf("%s now; %d let through, %d denied, %d failed; %s up and %s down in tunnels that have ended",
+	text := fmt.Sprintf("%s now; %d let through, %d denied, %d failed; %s up and %s down in tunnels that have ended",
 		plural(c.Tunnels, "tunnel"), c.Allowed, c.Denied, c.Failed, size(c.Up), size(c.Down))
+	if c.Fastest > 0 {
+		text += "; the fastest download came with " + mbits(c.Fastest)
+	}
+	return text
 }
 
 func timeWords(s console.TimeStatus) string {

@@ -33,14 +33,15 @@ var arrows = map[string]string{
 		github.com/beevik/ntp golang.org/x/sync golang.org/x/sys`,
 	"proxy":    `policy decision github.com/elazarl/goproxy internal/pktinfo golang.org/x/sync golang.org/x/sys`,
 	"firewall": `policy decision github.com/mdlayher/netlink github.com/google/renameio/v2 golang.org/x/sys`,
-	"console":  `policy decision github.com/google/renameio/v2 golang.org/x/crypto`,
+	"console":  `policy decision internal/check github.com/google/renameio/v2 golang.org/x/crypto`,
 	"replay":   `policy decision`,
-	"cmd/tillgate": `policy decision internal/clock internal/strictyaml resolver proxy ntprelay firewall console replay
+	"cmd/tillgate": `policy decision internal/check internal/clock internal/strictyaml resolver proxy ntprelay firewall console replay
 		github.com/google/renameio/v2
 		github.com/spf13/cobra github.com/coreos/go-systemd/v22 github.com/miekg/dns
 		golang.org/x/crypto/x509roots/fallback golang.org/x/sync golang.org/x/sys golang.org/x/term`,
 	"internal/strictyaml":            `go.yaml.in/yaml/v4`,
 	"internal/arrows":                ``,
+	"internal/check":                 `policy github.com/miekg/dns`,
 	"internal/storelab":              `policy golang.org/x/sys`,
 	"internal/storelab/cmd/storelab": `policy internal/storelab`,
 	"packaging":                      ``,

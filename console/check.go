@@ -1,0 +1,109 @@
+package console
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+
+	"tillgate/internal/check"
+)
+
+// maxChecks is how many tests of the destinations go on at once.
+const maxChecks = 2
+
+// errChecking is a test for which there is no place.
+var errChecking = fmt.Errorf("%d tests are under way already; wait for their end", maxChecks)
+
+// check tests the documented destinations from the box. Its answer is a stream of lines, each
+// a [check.Line]; one that ends without a verdict has broken off.
+func (a *API) check(w http.ResponseWriter, r *http.Request) {
+	// It changes nothing, but has the box go out into the network: who may use the socket
+	// could do the same from this machine, a web page's visitor could not.
+	if c := callerOf(r.Context()); !c.local {
+		if _, ok := mayChange(w, r); !ok {
+			return
+		}
+	}
+	var req check.Request
+	if status, err := readBody(w, r, &req); err != nil {
+		refuse(w, status, err)
+		return
+	}
+	select {
+	case a.checks <- struct{}{}:
+		defer func() { <-a.checks }()
+	default:
+		refuse(w, http.StatusServiceUnavailable, errChecking)
+		return
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(a.stopping, cancel)()
+	out := newLines(w, "application/x-ndjson")
+	err := a.cfg.Check(ctx, req, func(line check.Line) error {
+		text, err := json.Marshal(line)
+		if err != nil {
+			return err
+		}
+		if err := out.line(append(text, '\n')); err != nil {
+			return err
+		}
+		return out.flush()
+	})
+	switch {
+	case err == nil:
+	case !out.begun:
+		refuse(w, http.StatusUnprocessableEntity, err)
+	default:
+		if a.stopping.Err() != nil {
+			err = errors.New("the box stops")
+		}
+		out.damage(err)
+		out.flush()
+	}
+}
+
+// Check has the box test its destinations. An error is the last; without one the last line
+// is the verdict.
+func (c *Client) Check(ctx context.Context, req check.Request) iter.Seq2[check.Line, error] {
+	return func(yield func(check.Line, error) bool) {
+		body, err := json.Marshal(req)
+		if err != nil {
+			yield(check.Line{}, err)
+			return
+		}
+		resp, err := c.do(ctx, http.MethodPost, "/v1/check", "application/json", body)
+		if err != nil {
+			yield(check.Line{}, err)
+			return
+		}
+		defer resp.Body.Close()
+		scan := bufio.NewScanner(resp.Body)
+		scan.Buffer(make([]byte, 0, 64<<10), maxLine)
+		for scan.Scan() {
+			var line struct {
+				check.Line
+				failure
+			}
+			err := json.Unmarshal(scan.Bytes(), &line)
+			switch {
+			case err != nil:
+				err = fmt.Errorf("reading a line of the test: %w", err)
+			case line.Error != "":
+				err = fmt.Errorf("the test was cut short: %s", line.Error)
+			}
+			if !yield(line.Line, err) || err != nil || line.Verdict != nil {
+				return
+			}
+		}
+		err = scan.Err()
+		if err == nil {
+			err = errors.New("there is no verdict")
+		}
+		yield(check.Line{}, fmt.Errorf("the test broke off: %w", err))
+	}
+}
