@@ -40,7 +40,8 @@ func setBackstop(want []backRule) (changed bool, err error) {
 	for _, f := range families {
 		have, err := loadedBackstop(conn, f.is4)
 		if err != nil {
-			if noRouting(err) && !f.is4 && noIPv6() {
+			wanted := slices.ContainsFunc(want, func(r backRule) bool { return r.is4 == f.is4 })
+			if noRouting(err) && (!wanted || !f.is4 && noIPv6()) {
 				continue
 			}
 			if noRouting(err) {
