@@ -2,7 +2,7 @@
 // which fills main and stops when its signal aborts. Addresses are of the form
 // #/view?filter=value, so that what one sees can be sent to somebody else.
 import {h, notice} from "./dom.js";
-import {watchHealth} from "./health.js";
+import {watchHealth, lookNow} from "./health.js";
 import {session, logOut} from "./session.js";
 import * as overview from "./overview.js";
 import * as log from "./log.js";
@@ -43,9 +43,9 @@ async function show(byUser) {
 	}
 	try {
 		const me = await session();
-		document.getElementById("logout").hidden = !(me.user && me.login);
+		document.getElementById("logout").hidden = !me.user;
 		if (signal.aborted) return;
-		if (me.login && !me.user && view !== login) {
+		if (me.login && view !== login) {
 			toLogin();
 			return;
 		}
@@ -64,7 +64,10 @@ function toLogin() {
 	if (name !== "login") location.replace("#/login?next=" + encodeURIComponent(location.hash));
 }
 
-addEventListener("hashchange", () => show(true));
+addEventListener("hashchange", () => {
+	show(true);
+	lookNow(); // what one turns to is what is so now
+});
 // The link at the top of the page is about this one, and no view.
 document.querySelector(".skip").addEventListener("click", (event) => {
 	event.preventDefault();

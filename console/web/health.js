@@ -10,7 +10,7 @@ import {forget} from "./session.js";
 const askEvery = 10000;
 
 const listeners = new Set();
-let latest = null;
+let latest = null, look = () => {};
 
 // onStatus calls f with each status that comes, and at once with the last one.
 export function onStatus(f, signal) {
@@ -19,12 +19,17 @@ export function onStatus(f, signal) {
 	if (latest) f(latest);
 }
 
+// lookNow asks the box at once.
+export function lookNow() {
+	look();
+}
+
 // watchHealth asks on and on; back is called when the box answers after it did not, login when it
 // wants to know who asks.
 export function watchHealth(back, login) {
 	const badge = document.getElementById("health"), lost = document.getElementById("lost"), about = document.getElementById("about");
 	let timer, missing = false;
-	async function look() {
+	look = async () => {
 		clearTimeout(timer);
 		if (document.hidden) return; // a page in the background costs the box nothing
 		try {
@@ -49,8 +54,9 @@ export function watchHealth(back, login) {
 				lost.hidden = false;
 			}
 		}
+		clearTimeout(timer);
 		timer = setTimeout(look, missing ? 2000 : askEvery);
-	}
+	};
 	function tell(status) {
 		latest = status;
 		const text = states[status.state] ?? status.state;

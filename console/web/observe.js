@@ -40,7 +40,7 @@ export async function show(main, _, signal) {
 
 	main.append(h("h2", {}, "Begin"));
 	if (!me.may_change) {
-		main.append(notice("Here one may only look. To change something set a password on the box (tillgate console passwd) and log in; or do it there: tillgate observe CLASS --for 1h --reason TEXT.", "info"));
+		main.append(notice(me.hint, "info"));
 		return;
 	}
 	main.append(h("form", {class: "filters", "aria-label": "Begin to observe", async submit(event) {

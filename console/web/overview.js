@@ -39,7 +39,7 @@ export async function show(main, _, signal) {
 			const now = await get("overview", {}, signal);
 			// Drawn anew only when it is another, so that the focus stays where it is.
 			const text = JSON.stringify(now.blocked);
-			if (text !== shown) blocked.replaceChildren(...blockedNow(now.blocked, now.more));
+			if (text !== shown) blocked.replaceChildren(...blockedNow(now.blocked, now.more), ...(now.damage ?? []).map((text) => notice(text)));
 			shown = text;
 			draw(now.traffic);
 		} catch (error) {
@@ -80,27 +80,32 @@ function blockedNow(groups, more) {
 	if (!groups?.length) return [h("p", {}, "Nothing. No device was denied anything.")];
 	const tried = new Map();
 	for (const g of groups) {
-		const key = g.client + " " + (g.name || g.dest);
+		const key = [g.client, g.verdict, g.name || g.dest].join(" ");
 		tried.set(key, [...tried.get(key) ?? [], g]);
 	}
 	const list = h("ul", {class: "blocked"}, [...tried.values()].map((same) => h("li", {}, denied(same))));
 	return [list, more > 0 && h("p", {class: "muted"}, "And " + number(more) + " more. ", link("See the log", "log", {verdict: "deny", since: "1h"}))].filter(Boolean);
 }
 
+// address is a destination without its port.
+function address(dest = "") {
+	return dest.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
+}
+
 function denied(same) {
 	// What says most: a connection says more than the question before it.
 	const g = same.find((one) => one.port) ?? same[0];
-	const name = g.name || g.dest || "";
+	const name = g.name || address(g.dest);
 	const ports = [...new Set(same.map((one) => one.port).filter(Boolean))];
 	const count = Math.max(...same.map((one) => one.count));
 	const latest = same.map((one) => one.last).sort().at(-1);
 	return [
 		h("p", {},
 			link(g.client || "unknown", "client", {client: g.client, since: "1h"}), g.class ? " (" + g.class + ")" : "", ": ",
-			h("strong", {}, name + (ports.length ? ":" + ports.join(", ") : "")), " — ", needs(g)),
+			h("strong", {}, name + (ports.length ? ":" + ports.join(", ") : "")), " — ", needs(g), g.verdict === "would-deny" && [" ", badge("would-deny", "let through: observed")]),
 		h("p", {class: "muted"}, times(count), ", last at ", moment(latest), ", by ",
 			[...new Set(same.map((one) => planes[one.plane] ?? one.plane))].join(", "), " · ",
-			link("Why?", "explain", {client: g.client, name: g.name || g.dest, port: g.port}, {"aria-label": "Why is " + name + " denied?"}), " · ",
+			link("Why?", "explain", {client: g.client, name, port: g.port}, {"aria-label": "Why is " + name + " denied?"}), " · ",
 			link("Log", "log", {client: g.client, name: g.name}, {"aria-label": "Log of " + name})),
 	];
 }

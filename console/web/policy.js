@@ -14,7 +14,7 @@ export async function show(main, filters, signal) {
 	main.append(heading("Policy in force"));
 	const [policy, usage] = await Promise.all([get("policy", {}, signal), get("usage", {since}, signal).catch((error) => error)]);
 	if (signal.aborted) return;
-	const used = new Map((usage.rules ?? []).map((rule) => [rule.rule, rule]));
+	const used = new Map((usage.rules ?? []).map((rule) => [place(rule.rule, rule), rule]));
 	main.append(
 		h("p", {class: "muted"}, h("code", {}, policy.id), ", mode " + policy.mode + ", " + policy.packs.map((pack) => pack.title).join("; ")),
 		h("form", {class: "filters", submit: (event) => event.preventDefault()}, field("Used within", window)),
@@ -37,10 +37,15 @@ function service(s, used) {
 		rules("Destinations of " + s.id, s.destinations ?? [], used));
 }
 
+// place is what tells a rule: a line may have several.
+function place(at, rule) {
+	return at + " " + (rule.host ?? rule.network);
+}
+
 function rules(caption, list, used) {
 	return table(caption, ["Destination", "Ports", "Allowed", "Denied", "Last used", "File"], list.map((d) => {
-		const use = used.get(d.at);
-		return [d.host ?? d.network, d.ports?.join(", ") ?? "all", use ? number(use.allowed) : "–", use?.denied ? number(use.denied) : "–",
-			(use && moment(use.last)) ?? "not in this time", h("code", {}, d.at)];
+		const use = used.get(place(d.at, d));
+		return [d.host ?? d.network, d.ports?.join(", ") ?? "all", use?.allowed ? number(use.allowed) : "–", use?.denied ? number(use.denied) : "–",
+			(use && moment(use.last)) || "not in this time", h("code", {}, d.at)];
 	}));
 }

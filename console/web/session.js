@@ -3,8 +3,8 @@ import {get, post} from "./api.js";
 
 let known = null;
 
-// session tells whether a login is needed (login), whose this one is (user), and whether
-// he may change anything (may_change).
+// session tells whether one must log in first (login), who is logged in (user), whether he
+// may change anything (may_change), and if not what to do (hint).
 export async function session() {
 	return known ??= await get("session");
 }
