@@ -26,7 +26,7 @@ func TestUnitsBoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	boot := exec.CommandContext(ctx, "unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "sh", filepath.Join(here, "testdata", "boot.sh"), dir, here)
 	out, err := boot.CombinedOutput()
