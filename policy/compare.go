@@ -97,7 +97,7 @@ func tidy(facts []string) []string {
 
 func describeMode(s *Set) description {
 	d := make(description)
-	d.put("mode", Pos{File: policyName}, s.mode.String())
+	d.put("mode", Pos{File: FileName}, s.mode.String())
 	return d
 }
 

@@ -56,7 +56,7 @@ type compiler struct {
 
 // parse reads a file on its own.
 func (c *compiler) parse(f File) {
-	if f.Name == policyName {
+	if f.Name == FileName {
 		c.policy = parsePolicy(f)
 		return
 	}

@@ -18,7 +18,7 @@ func Embedded() (*Set, error) { return Compile(nil) }
 
 func embeddedPolicy() File {
 	data, _ := embedded.ReadFile("default.yaml") // there by the directive above
-	return File{Name: policyName, Data: data, Embedded: true}
+	return File{Name: FileName, Data: data, Embedded: true}
 }
 
 func embeddedPack(name string) (File, bool) {

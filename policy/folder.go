@@ -61,7 +61,7 @@ func readFolder(dir string) (files []File, problems strictyaml.Problems) {
 		note(packFolder, err)
 		names = list
 	}
-	for _, name := range append(names, policyName) {
+	for _, name := range append(names, FileName) {
 		data, err := readSafe(filepath.Join(dir, name), strictyaml.MaxSize)
 		if note(name, err) {
 			files = append(files, File{Name: name, Data: data})

@@ -47,7 +47,7 @@ func FuzzPolicyFile(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		fuzzCompile(t, []File{{Name: policyName, Data: data}})
+		fuzzCompile(t, []File{{Name: FileName, Data: data}})
 	})
 }
 
@@ -58,6 +58,6 @@ func FuzzPackFile(f *testing.F) {
 	}
 	policy := []byte("version: 1\nclasses: {pos: {networks: [10.20.0.0/24], services: ['payxpert/*']}}\n")
 	f.Fuzz(func(t *testing.T, data []byte) {
-		fuzzCompile(t, []File{{Name: policyName, Data: policy}, {Name: "packs/payxpert.yaml", Data: data}})
+		fuzzCompile(t, []File{{Name: FileName, Data: policy}, {Name: "packs/payxpert.yaml", Data: data}})
 	})
 }

@@ -130,7 +130,7 @@ func (s *Store) beginObserve(r ObserveRequest) (Observation, error) {
 	case class.Mode == Observe:
 		return o, fmt.Errorf("class %s is observed already, by %v", class.Name, class.Pos)
 	case r.For < 0 || r.For > MaxObserve:
-		return o, fmt.Errorf("a class can be observed for at most %v; for longer, write mode: observe into %s", MaxObserve, policyName)
+		return o, fmt.Errorf("a class can be observed for at most %v; for longer, write mode: observe into %s", MaxObserve, FileName)
 	case o.Reason == "":
 		return o, errors.New("a reason is missing, which an auditor asks for")
 	case len(o.Reason) > maxReason || !utf8.ValidString(o.Reason):

@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	policyName = "policy.yaml"
+	// FileName is what the policy is called in its folder.
+	FileName   = "policy.yaml"
 	packFolder = "packs"
 	maxPacks   = 64
 )

@@ -135,9 +135,9 @@ func (s *Store) read(good *Set, lost bool) (*Set, strictyaml.Problems) {
 	vanished := func(name string) {
 		problems = append(problems, strictyaml.Problem{File: name, Message: "the file has vanished", Hint: hint})
 	}
-	isPolicy := func(f File) bool { return f.Name == policyName && !f.Embedded }
+	isPolicy := func(f File) bool { return f.Name == FileName && !f.Embedded }
 	if !slices.ContainsFunc(files, isPolicy) && (lost || good != nil && slices.ContainsFunc(good.files, isPolicy)) {
-		vanished(policyName)
+		vanished(FileName)
 	} else if set != nil && good != nil {
 		for _, f := range set.files {
 			if f.Embedded && slices.ContainsFunc(good.files, func(g File) bool { return g.Name == f.Name && !g.Embedded }) {

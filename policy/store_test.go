@@ -178,7 +178,7 @@ func TestOpenStore(t *testing.T) {
 			must(s.t, writeLastGood(s.lastGood(), smallSet.files))
 		}, set: smallSet, err: []string{vanishedPolicy}, told: []string{"start: bad: " + vanishedPolicy}, keeps: true},
 		{name: "a pack vanished that has an embedded one", setup: func(s *storeTest) {
-			must(s.t, writeLastGood(s.lastGood(), []File{{Name: policyName, Data: []byte(withPayxpert)}, {Name: payxpert.Name, Data: payxpert.Data}}))
+			must(s.t, writeLastGood(s.lastGood(), []File{{Name: FileName, Data: []byte(withPayxpert)}, {Name: payxpert.Name, Data: payxpert.Data}}))
 			s.write("policy.yaml", withPayxpert)
 		}, set: mustCompile(t, withPayxpert), err: []string{strings.Replace(vanishedPolicy, "policy.yaml", "packs/payxpert.yaml", 1)},
 			told: []string{"start: bad: " + strings.Replace(vanishedPolicy, "policy.yaml", "packs/payxpert.yaml", 1)}, keeps: true},
@@ -195,7 +195,7 @@ func TestOpenStore(t *testing.T) {
 			s.write("policy.yaml", broken)
 		}, err: append([]string{"VAR/policy.last-good: others may write it (chmod go-w VAR/policy.last-good)"}, strings.Split(brokenPolicy, "; ")...)},
 		{name: "a copy that is no policy now, and a bad one", setup: func(s *storeTest) {
-			must(s.t, writeLastGood(s.lastGood(), []File{{Name: policyName, Data: []byte("version: 0\n")}}))
+			must(s.t, writeLastGood(s.lastGood(), []File{{Name: FileName, Data: []byte("version: 0\n")}}))
 			s.write("policy.yaml", "version: 1\n")
 		}, err: []string{"VAR/policy.last-good: this version does not take the copy", `policy.yaml:1:1: missing key: "classes"`}},
 	} {

@@ -136,7 +136,7 @@ func wanted(dir string) places {
 		}
 	}
 	files, _ := packFiles(filepath.Join(dir, packFolder))
-	for _, file := range append(files, policyName) {
+	for _, file := range append(files, FileName) {
 		wants.add(filepath.Join(dir, file))
 	}
 	return wants

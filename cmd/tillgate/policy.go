@@ -24,7 +24,7 @@ func newPolicy(p process) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newCheck(p), newShow(p), newDiff(p))
+	cmd.AddCommand(newCheck(p), newShow(p), newDiff(p), newSuggest(p))
 	return cmd
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"net"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -152,27 +151,9 @@ func (t sought) words() string {
 	return strings.TrimSpace(name + " " + t.Plane)
 }
 
-// maxClientsShown is how many clients are named to people.
-const maxClientsShown = 3
-
 // words is how often, by whom and when.
 func (t tried) words() string {
-	return fmt.Sprintf("%s by %s, last %s", plural(t.Attempts, "attempt"), clientWords(t.Clients, t.MoreClients), minute(t.Last))
-}
-
-func clientWords(clients []netip.Addr, more bool) string {
-	var list []string
-	for _, c := range clients[:min(len(clients), maxClientsShown)] {
-		list = append(list, c.String())
-	}
-	text := strings.Join(list, ", ")
-	switch left := len(clients) - len(list); {
-	case more:
-		text += fmt.Sprintf(" and more than %d others", left)
-	case left > 0:
-		text += " and " + plural(left, "other")
-	}
-	return text
+	return fmt.Sprintf("%s by %s, last %s", plural(t.Attempts, "attempt"), replay.ClientWords(t.Clients, t.MoreClients), minute(t.Last))
 }
 
 // minute is a moment as lists show it.

@@ -34,7 +34,7 @@ var arrows = map[string]string{
 	"proxy":    `policy decision github.com/elazarl/goproxy internal/pktinfo golang.org/x/sync golang.org/x/sys`,
 	"firewall": `policy decision github.com/mdlayher/netlink github.com/google/renameio/v2 golang.org/x/sys`,
 	"console":  `policy decision internal/check github.com/google/renameio/v2 golang.org/x/crypto`,
-	"replay":   `policy decision`,
+	"replay":   `policy decision golang.org/x/net`,
 	"cmd/tillgate": `policy decision internal/check internal/clock internal/strictyaml resolver proxy ntprelay firewall console replay
 		github.com/google/renameio/v2
 		github.com/spf13/cobra github.com/coreos/go-systemd/v22 github.com/miekg/dns

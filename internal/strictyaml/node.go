@@ -184,6 +184,12 @@ type Node struct {
 // Line returns the line that the value begins in, from 1.
 func (n Node) Line() int { return n.y.Line }
 
+// Column returns the column that the value begins at, from 1, in characters.
+func (n Node) Column() int { return n.y.Column }
+
+// IsFlow reports whether a list or a mapping is written in brackets.
+func (n Node) IsFlow() bool { return n.y.Style&yaml.FlowStyle != 0 }
+
 // File returns the name of the document's file.
 func (n Node) File() string { return n.doc.file }
 
