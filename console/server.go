@@ -31,7 +31,7 @@ type Console struct {
 }
 
 // New starts nothing.
-func New(cfg Config) *Console { return &Console{cfg: cfg, web: newWeb(cfg.Web, cfg.Now, cfg.Log)} }
+func New(cfg Config) *Console { return &Console{cfg: cfg, web: newWeb(cfg)} }
 
 // InUseError is a socket at which another process answers.
 type InUseError struct{ Socket string }

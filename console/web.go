@@ -25,6 +25,8 @@ type WebConfig struct {
 	State  string                // folder of the password, and of a certificate that is made
 	Record func(decision.Record) // takes the records of logins
 	Page   http.Handler          // all that is neither the API nor metrics; nil: nothing
+
+	Decided func() []decision.Decided // for the metrics
 }
 
 // settleEvery is how often the certificate is read again, and what could not be bound is
@@ -33,12 +35,13 @@ const settleEvery = time.Minute
 
 // web serves the [API] to browsers.
 type web struct {
-	cfg  WebConfig
-	log  *slog.Logger
-	now  func() time.Time // trusted
-	door *door
-	lock *lock
-	cert certificate
+	cfg    WebConfig
+	log    *slog.Logger
+	now    func() time.Time // trusted
+	status func() Status
+	door   *door
+	lock   *lock
+	cert   certificate
 
 	mu      sync.Mutex
 	sites   []*site
@@ -65,8 +68,9 @@ type site struct {
 	trouble error // why it can't be bound
 }
 
-func newWeb(cfg WebConfig, now func() time.Time, log *slog.Logger) *web {
-	w := &web{cfg: cfg, log: log, now: now, door: newDoor(cfg.Admin), lock: newLock(cfg.Record)}
+func newWeb(all Config) *web {
+	cfg := all.Web
+	w := &web{cfg: cfg, log: all.Log, now: all.Now, status: all.Status, door: newDoor(cfg.Admin), lock: newLock(cfg.Record)}
 	w.cert.config, w.cert.state = cfg.Config, cfg.State
 	for _, listen := range cfg.Listen {
 		host, _, _ := net.SplitHostPort(listen)
@@ -223,6 +227,7 @@ func (w *web) handler(s *site, api http.Handler) http.Handler {
 	mux.HandleFunc("GET /v1/session", func(rw http.ResponseWriter, r *http.Request) { reply(rw, w.session(s, r)) })
 	mux.HandleFunc("POST /v1/login", w.login(s))
 	mux.HandleFunc("POST /v1/logout", w.logout(s))
+	mux.HandleFunc("GET /metrics", w.metrics(s))
 	if w.cfg.Page != nil {
 		mux.Handle("/", w.cfg.Page)
 	}

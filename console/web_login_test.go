@@ -73,6 +73,20 @@ func (b *browser) ask(t *testing.T, method, url, body string, headers ...string)
 	return fmt.Sprintf("%d %s", resp.StatusCode, strings.TrimSpace(string(text)))
 }
 
+// poolOf believes the certificate in a folder.
+func poolOf(t *testing.T, dir string) *x509.CertPool {
+	t.Helper()
+	pem, err := os.ReadFile(filepath.Join(dir, certFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	return roots
+}
+
+func portOf(a netip.AddrPort) string { return fmt.Sprint(a.Port()) }
+
 // A password opens the other addresses while the box runs, by TLS, and its removal closes them.
 func TestWebLogin(t *testing.T) {
 	var by string
@@ -95,17 +109,12 @@ func TestWebLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	at = c.Addrs()
-	port := fmt.Sprint(at[0].Port())
+	port := portOf(at[0])
 	if !reach.Password || reach.State != "ok" || fmt.Sprint(reach.URLs) != "[https://*:"+port+"]" {
 		t.Errorf("reached by %+v", reach)
 	}
 
-	pem, err := os.ReadFile(filepath.Join(state, certFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(pem)
+	roots := poolOf(t, state)
 	b, stranger := newBrowser(t, roots), newBrowser(t, roots)
 	url := "https://127.0.0.1:" + port
 	resp := b.send(t, "GET", url+"/", "")

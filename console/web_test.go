@@ -35,6 +35,9 @@ func serveWeb(t *testing.T, cfg Config) (*Console, []netip.AddrPort) {
 	if cfg.Web.Record == nil {
 		cfg.Web.Record = func(decision.Record) {}
 	}
+	if cfg.Web.Decided == nil {
+		cfg.Web.Decided = func() []decision.Decided { return nil }
+	}
 	if cfg.Web.State == "" {
 		cfg.Web.State = t.TempDir()
 	}

@@ -85,6 +85,7 @@ type Journal struct {
 	disk    disk
 	limits  limits
 	repeats *repeats
+	decided decided
 	served  atomic.Bool
 	early   chan struct{} // holds one: flush before Sync is over
 	untidy  chan struct{} // holds one: a segment is full
@@ -208,6 +209,9 @@ func (j *Journal) clean() error {
 // The journal keeps r and what it points to: no string in it may point into a
 // buffer that is used again.
 func (j *Journal) Record(r Record) {
+	if r.Event == "" {
+		j.decided.add(r.Plane, r.Verdict, r.Reason, r.attempts())
+	}
 	now := j.cfg.Now()
 	if r.Time.IsZero() {
 		r.Time = now
@@ -226,7 +230,15 @@ func (j *Journal) Record(r Record) {
 // and was opened under the policy in force. If not, nothing was counted: the
 // caller gives the full [Journal.Record].
 // k.Name may point into a buffer that is used again. Repeat allocates nothing.
-func (j *Journal) Repeat(k Key) bool { return j.repeats.repeat(k, j.cfg.PolicyID(), j.cfg.Now()) }
+func (j *Journal) Repeat(k Key) bool {
+	if !j.repeats.repeat(k, j.cfg.PolicyID(), j.cfg.Now()) {
+		return false
+	}
+	if k.Event == "" {
+		j.decided.add(k.Plane, k.Verdict, k.Reason, 1)
+	}
+	return true
+}
 
 // Repeats takes n attempts that the caller has counted, the first and the last of them so
 // long ago, all of them such as r says, which is written only if there is no open window. It is

@@ -53,6 +53,7 @@ const testLibraries = `github.com/google/go-cmp github.com/rogpeppe/go-internal
 
 var testArrows = map[string]string{
 	"cmd/tillgate":      `golang.org/x/net`,
+	"console":           `github.com/prometheus/client_golang`,
 	"internal/storelab": `github.com/miekg/dns`,
 }
 
