@@ -7,7 +7,8 @@
 // [Journal.Record] if that was no repeat. The record has its seq at once, is
 // told to those who [Journal.Subscribe], and waits in memory. Every [Config.Sync]
 // what waits is appended to the last segment, sealed and flushed, with the
-// repeats that were counted so far: a power cut loses no more than that.
+// repeats that were counted so far: a power cut loses no more than that. A plane that
+// counts repeats by itself is asked for them before ([Config.Settle]).
 //
 // A disk that is full, read-only or broken, or that does not answer, stops
 // nothing. Records wait, up to a bound; further ones are counted.

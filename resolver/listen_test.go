@@ -247,6 +247,50 @@ func TestStopAnswersWhatWasAsked(t *testing.T) {
 	}
 }
 
+// TestStopTellsWhatWasCounted: what was answered from memory is told of when the box stops,
+// whichever sockets it came by.
+func TestStopTellsWhatWasCounted(t *testing.T) {
+	b := newBench(t)
+	b.now = time.Now()
+	b.cfg.Listen = []string{"127.0.0.1:0"}
+	if err := b.Listen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := min(runtime.GOMAXPROCS(0), maxReaders); len(b.udp) != n {
+		t.Errorf("%d sockets, want %d", len(b.udp), n)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- b.Serve(ctx) }()
+	const clients, queries = 10, 5
+	for range clients {
+		conn, err := dns.Dial("udp", b.Addrs()[0].String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		for range queries {
+			if err := conn.WriteMsg(queryFor("example.com", dns.TypeA)); err != nil {
+				t.Fatal(err)
+			}
+			if m, err := conn.ReadMsg(); err != nil || m.Rcode != dns.RcodeNameError {
+				t.Fatalf("%v, %v", m, err)
+			}
+		}
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	var told uint64
+	for _, rec := range b.records.all {
+		told += max(rec.Count, 1)
+	}
+	if n := len(b.records.all); told != clients*queries || n > 2*len(b.udp) {
+		t.Errorf("%d records tell of %d queries, want %d", n, told, clients*queries)
+	}
+}
+
 // TestTCPClientThatDoesNotRead loses its connection, and holds up nobody who waits for the
 // same name.
 func TestTCPClientThatDoesNotRead(t *testing.T) {

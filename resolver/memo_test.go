@@ -233,7 +233,7 @@ func TestMemoIsUnseen(t *testing.T) {
 		{Local: netip.MustParseAddr("127.0.0.1"), Interface: lo.Index}, {Local: netip.MustParseAddr("fd00:1::1")}}
 	random := rand.New(rand.NewPCG(7, 7))
 	wire, few := wires[0], wires[:8]
-	for step := range 60000 {
+	for step := range 40000 {
 		switch dice := random.IntN(1000); {
 		case dice < 1:
 			w.set = sets[random.IntN(len(sets))]

@@ -3,7 +3,8 @@
 //
 // # The way of a query
 //
-// A packet is read (udp.go, tcp.go), parsed and checked (query.go), given to
+// A packet is read (udp.go, tcp.go) and, if the same was asked a moment ago, given
+// the same answer (memo.go). Else it is parsed and checked (query.go), given to
 // the policy and answered (answer.go) without waiting for anybody: from the
 // rules, from the special-use names (special.go) or from the cache (cache.go).
 // Only a name that is allowed and not fresh in the cache waits for the upstream,
