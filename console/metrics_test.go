@@ -2,13 +2,16 @@ package console
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/http"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"tillgate/decision"
@@ -65,13 +68,27 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// metricNames is for the test of the dashboard.
-func metricNames() (names []string) {
-	for _, m := range regexp.MustCompile(`(?m)^# TYPE (\S+)`).FindAllSubmatch(exampleMetrics(), -1) {
-		names = append(names, string(m[1]))
+// The dashboard shows the metrics that there are, and leaves out none of them.
+func TestDashboard(t *testing.T) {
+	text, err := os.ReadFile("../packaging/grafana/tillgate.json")
+	if err != nil {
+		t.Fatal(err)
 	}
-	slices.Sort(names)
-	return names
+	if !json.Valid(text) {
+		t.Error("it is not JSON")
+	}
+	all := func(pattern string, in []byte) []string {
+		var names []string
+		for _, m := range regexp.MustCompile(pattern).FindAllSubmatch(in, -1) {
+			names = append(names, string(m[1]))
+		}
+		slices.Sort(names)
+		return slices.Compact(names)
+	}
+	there, shown := all(`(?m)^# TYPE (\S+)`, exampleMetrics()), all(`\b(tillgate_[a-z_]+)`, text)
+	if diff := cmp.Diff(there, shown); diff != "" {
+		t.Errorf("the dashboard shows others (-there +shown):\n%s", diff)
+	}
 }
 
 // The machine itself sees them without a login, others by HTTP Basic.
