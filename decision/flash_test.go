@@ -102,9 +102,22 @@ func (l *lookups) Pop() any {
 
 // storeDay plays a day, and returns how many lookups there were.
 func storeDay(j *Journal) (n int) {
-	rnd := rand.New(rand.NewPCG(30, 24))
 	start := time.Now()
-	var all lookups
+	all := storeLookups(start)
+	for all[0].at.Sub(start) < 24*time.Hour {
+		time.Sleep(time.Until(all[0].at))
+		if r, ok := all.next(start); ok {
+			n++
+			j.attempt(r)
+		}
+	}
+	time.Sleep(time.Until(start.Add(24 * time.Hour)))
+	return n
+}
+
+// storeLookups is the model, from start on.
+func storeLookups(start time.Time) (all lookups) {
+	rnd := rand.New(rand.NewPCG(30, 24))
 	add := func(client netip.Addr, name, qtype string, allowed, open bool, first, every time.Duration) {
 		r := Record{Plane: policy.DNS, Verdict: policy.Allow, Reason: policy.Documented, Client: client, Class: "terminal", Name: name,
 			Proto: policy.UDP, Qtype: qtype, Rcode: "NOERROR", Service: "payxpert/emv", Row: 1, Rule: "packs/payxpert.yaml:17", Ms: 23.417}
@@ -139,16 +152,17 @@ func storeDay(j *Journal) (n int) {
 		}
 	}
 	heap.Init(&all)
-	for all[0].at.Sub(start) < 24*time.Hour {
-		l := all[0]
-		time.Sleep(time.Until(l.at))
-		if hour := l.at.Sub(start) / time.Hour; !l.open || 9 <= hour && hour < 17 {
-			n++
-			j.attempt(l.rec)
-		}
-		l.at = l.at.Add(l.every)
-		heap.Fix(&all, 0)
+	return all
+}
+
+// next returns what is done at all[0].at, unless the store is closed then.
+func (l *lookups) next(start time.Time) (r Record, ok bool) {
+	now := (*l)[0]
+	r, ok = now.rec, !now.open
+	if hour := now.at.Sub(start) % (24 * time.Hour) / time.Hour; 9 <= hour && hour < 17 {
+		ok = true
 	}
-	time.Sleep(time.Until(start.Add(24 * time.Hour)))
-	return n
+	now.at = now.at.Add(now.every)
+	heap.Fix(l, 0)
+	return r, ok
 }
