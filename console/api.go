@@ -9,6 +9,7 @@
 //	GET /v1/events?since=&after=&client=&class=&name=&plane=&verdict=&last=
 //	GET /v1/overview                                   how it is, what is blocked, traffic by hour
 //	GET /v1/usage?since=                               how often each rule was used
+//	GET /v1/report?since=&format=json|html|csv         for the auditor; csv is a zip of tables
 //	POST /v1/observe {"class": "pos", "for": "2h", "reason": "..."}
 //	POST /v1/time/reset {}
 //	POST /v1/check {"class": "", "via": "", "speed": ""}  each documented destination, tried
@@ -89,6 +90,7 @@ func NewAPI(stopping context.Context, cfg Config) *API {
 	a.mux.HandleFunc("GET /v1/events", a.events)
 	a.mux.HandleFunc("GET /v1/overview", a.overview)
 	a.mux.HandleFunc("GET /v1/usage", a.usage)
+	a.mux.HandleFunc("GET /v1/report", a.report)
 	a.mux.HandleFunc("POST /v1/observe", a.observe)
 	a.mux.HandleFunc("POST /v1/time/reset", a.resetTime)
 	a.mux.HandleFunc("POST /v1/check", a.check)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"tillgate/decision"
+	"tillgate/report"
 )
 
 // ErrNoBox is the error of a client whose socket nobody serves.
@@ -61,6 +62,16 @@ func (c *Client) Policy(ctx context.Context) (Policy, error) {
 // Explain asks for a verdict and why.
 func (c *Client) Explain(ctx context.Context, q Question) (Explanation, error) {
 	return ask[Explanation](ctx, c, "/v1/explain?"+q.Values().Encode())
+}
+
+// Usage asks how the rules were used since a time.
+func (c *Client) Usage(ctx context.Context, since time.Time) (report.Usage, error) {
+	return ask[report.Usage](ctx, c, "/v1/usage?since="+since.UTC().Format(time.RFC3339Nano))
+}
+
+// Report asks for the auditor's report since a time.
+func (c *Client) Report(ctx context.Context, since time.Time) (report.Report, error) {
+	return ask[report.Report](ctx, c, "/v1/report?since="+since.UTC().Format(time.RFC3339Nano))
 }
 
 func ask[T any](ctx context.Context, c *Client, target string) (T, error) {

@@ -13,6 +13,7 @@ import (
 type Journal interface {
 	Read(decision.Query) iter.Seq2[decision.Record, error]
 	Subscribe(q decision.Query, backlog int) (*decision.Subscription, error)
+	Verify(newest int) (decision.Report, error)
 	Digests(since, until time.Time) iter.Seq2[decision.Digest, error]
 }
 

@@ -51,6 +51,7 @@ type Traffic struct {
 }
 
 const (
+	maxDamaged    = 100 // places of the journal
 	blockedWithin = time.Hour
 	maxBlocked    = 50   // groups that are told
 	maxGroups     = 4096 // that are told apart at all

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 	"tillgate/decision"
 	"tillgate/policy"
+	"tillgate/report"
 )
 
 // past is a journal of what a test says.
@@ -51,6 +53,8 @@ func (p *past) Digests(since, until time.Time) iter.Seq2[decision.Digest, error]
 		}
 	}
 }
+
+func (p *past) Verify(int) (decision.Report, error) { return decision.Report{Segments: 2}, p.err }
 
 func (p *past) Subscribe(decision.Query, int) (*decision.Subscription, error) {
 	return nil, decision.ErrClosed
@@ -158,4 +162,28 @@ func TestOverviewAgain(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestSince(t *testing.T) {
+	set := storeSet(t)
+	c, _ := serve(t, Config{Journal: &past{}, Policy: func() *policy.Set { return set }, Clock: func() time.Time { return noon }})
+	for text, want := range map[string]time.Time{
+		"":                     noon.AddDate(0, 0, -90),
+		"30d":                  noon.AddDate(0, 0, -30),
+		"1h30m":                noon.Add(-90 * time.Minute),
+		"2026-11-01T00:00:00Z": time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC),
+	} {
+		u, err := ask[report.Usage](t.Context(), c, "/v1/usage?since="+url.QueryEscape(text))
+		if err != nil || !u.Since.Equal(want) {
+			t.Errorf("%q: %v, want %v; %v", text, u.Since, want, err)
+		}
+	}
+	for _, bad := range []string{"yesterday", "-1h", "99999d", "d"} {
+		if _, err := ask[report.Usage](t.Context(), c, "/v1/usage?since="+bad); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+	if _, err := ask[report.Usage](t.Context(), c, "/v1/usage?from=1h"); err == nil {
+		t.Error("an unknown parameter is taken")
+	}
 }

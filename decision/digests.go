@@ -3,6 +3,7 @@ package decision
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"iter"
@@ -99,6 +100,19 @@ func storedDigest(f io.Reader) (Digest, error) {
 	return d, err
 }
 
+// Follows returns why a segment does not follow the one before it, as far as what the two
+// say of themselves can tell. Only [Verify] shows whether that is so.
+func (d *Digest) Follows(before *Digest) error {
+	h := &d.header
+	switch {
+	case d.Segment != before.Segment+1:
+		return fmt.Errorf("segments %08d to %08d are missing", before.Segment+1, d.Segment-1)
+	case h.Segment != d.Segment || h.Prev.Segment != before.Segment || h.Prev.Seal != before.seal && h.Prev.Seal != before.fits:
+		return fmt.Errorf("segment %08d does not follow the end of segment %08d", d.Segment, before.Segment)
+	}
+	return nil
+}
+
 // openDigest is the digest of the open segment, as far as it was read.
 type openDigest struct {
 	mu   sync.Mutex
@@ -154,4 +168,15 @@ func (open *openDigest) digest(dir string, number uint64, sealed int64) (Digest,
 	d := o.made.digest()
 	d.header, d.seal, d.fits = o.header, o.seal, o.seal
 	return d, nil
+}
+
+// Oldest returns when the first segment in a journal's folder begins; zero: there is none,
+// or it does not say.
+func Oldest(dir string) (time.Time, error) {
+	all, err := list(dir)
+	if err != nil || len(all) == 0 {
+		return time.Time{}, err
+	}
+	s, _ := peek(dir, all[0].number)
+	return s.From, nil
 }

@@ -64,11 +64,18 @@ func (r *Report) notice(format string, args ...any) {
 // Verify shows what was changed after it was sealed, unless all seals from
 // there on were made anew. Against that, and against an end that was cut off
 // whole, compare [Report.LastSeal] with one noted elsewhere.
-func Verify(dir string) (Report, error) {
+func Verify(dir string) (Report, error) { return VerifyNewest(dir, 0) }
+
+// VerifyNewest is [Verify] of the newest n segments, of all if n is zero. That the first
+// of them follows those before is not checked.
+func VerifyNewest(dir string, n int) (Report, error) {
 	var rep Report
 	all, err := list(dir)
 	if err != nil {
 		return rep, err
+	}
+	if n > 0 && len(all) > n {
+		all = all[len(all)-n:]
 	}
 	var before *inspection // of the segment before
 	for i, l := range all {
@@ -83,7 +90,7 @@ func Verify(dir string) (Report, error) {
 		switch {
 		case before != nil:
 			rep.link(before, in)
-		case i == 0 && l.number > 1:
+		case i == 0 && l.number > 1 && n == 0:
 			rep.notice("the journal begins with segment %s; those before it were deleted", in.name)
 		case l.number == 1 && in.headerErr == nil && in.Header.Prev != (prev{Seal: zeroSeal}):
 			rep.broken(Break{Segment: in.name, Line: 1, What: "the first segment follows another"})
@@ -96,6 +103,9 @@ func Verify(dir string) (Report, error) {
 	}
 	return rep, nil
 }
+
+// Verify is [VerifyNewest] of the journal's own folder.
+func (j *Journal) Verify(n int) (Report, error) { return VerifyNewest(j.cfg.Dir, n) }
 
 // deletedSince reports whether retention has deleted a segment meanwhile.
 func deletedSince(dir string, number uint64) bool {

@@ -9,12 +9,14 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"tillgate/console"
 	"tillgate/internal/strictyaml"
 	"tillgate/policy"
+	"tillgate/report"
 )
 
 func newPolicy(p process) *cobra.Command {
@@ -147,8 +149,8 @@ func newShow(p process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show",
 		Short: "show the policy in force",
-		Long: `Show who may reach what: the policy in force in the running box, or where there is
-none that of the files.`,
+		Long: `Show who may reach what, and how often the rules were used in the last 90 days: the
+policy in force in the running box, or where there is none that of the files.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			shown, err := showPolicy(cmd.Context(), flags, p)
@@ -172,6 +174,7 @@ none that of the files.`,
 type shownPolicy struct {
 	By string `json:"by"`
 	console.Policy
+	Usage *report.Usage `json:"usage,omitempty"` // none: no box was asked
 }
 
 func showPolicy(ctx context.Context, flags places, p process) (shownPolicy, error) {
@@ -179,7 +182,11 @@ func showPolicy(ctx context.Context, flags places, p process) (shownPolicy, erro
 		c, _, err := findBox(ctx, flags.socket, p.getenv)
 		if err == nil {
 			inForce, err := c.Policy(ctx)
-			return shownPolicy{"the box at " + c.Socket, inForce}, failed(err)
+			if err != nil {
+				return shownPolicy{}, failed(err)
+			}
+			usage, err := c.Usage(ctx, time.Now().Add(-report.DefaultSince))
+			return shownPolicy{"the box at " + c.Socket, inForce, &usage}, failed(err)
 		}
 		if !isNoBox(err) || flags.socket != "" {
 			return shownPolicy{}, err
@@ -189,7 +196,7 @@ func showPolicy(ctx context.Context, flags places, p process) (shownPolicy, erro
 	if err != nil {
 		return shownPolicy{}, err
 	}
-	return shownPolicy{by, console.DescribePolicy(set)}, nil
+	return shownPolicy{By: by, Policy: console.DescribePolicy(set)}, nil
 }
 
 func writePolicy(p process, shown shownPolicy) {
@@ -219,7 +226,7 @@ func writePolicy(p process, shown shownPolicy) {
 		title(serviceTitle(s))
 		var facts [][2]string
 		for _, m := range s.Destinations {
-			facts = append(facts, [2]string{m.Host + m.Network, destinationWords(m)})
+			facts = append(facts, [2]string{m.Host + m.Network, destinationWords(m) + shown.uses(s.ID, m)})
 		}
 		d.facts(p.stdout, facts...)
 	}
@@ -229,6 +236,23 @@ func writePolicy(p process, shown shownPolicy) {
 			d.facts(p.stdout, [2]string{m.Host, m.At})
 		}
 	}
+}
+
+// uses says how often the rule of a destination was used.
+func (shown *shownPolicy) uses(service string, m console.Destination) string {
+	if shown.Usage == nil {
+		return ""
+	}
+	for _, u := range shown.Usage.Rules {
+		if u.Service != service || u.Rule != m.At || u.Host != m.Host || u.Network != m.Network {
+			continue
+		}
+		if u.Allowed == 0 {
+			return "  never used"
+		}
+		return fmt.Sprintf("  %d allowed, last %s", u.Allowed, u.Last.Local().Format("2006-01-02 15:04"))
+	}
+	return ""
 }
 
 // serviceTitle is a service in one line.

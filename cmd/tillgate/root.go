@@ -96,6 +96,7 @@ provider documents, and nothing else, and records every decision with its reason
 		newLog(p),
 		newPolicy(p),
 		newObserve(p),
+		newReport(p),
 		newFirewall(p),
 		newStatus(p),
 		newConsole(p),

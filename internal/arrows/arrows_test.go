@@ -27,15 +27,16 @@ var arrows = map[string]string{
 	"decision":         `policy github.com/klauspost/compress`,
 	"internal/clock":   `golang.org/x/sys`,
 	"internal/pktinfo": `golang.org/x/sys`,
+	"report":           `policy decision`,
 	"resolver": `policy decision internal/clock internal/pktinfo
 		github.com/miekg/dns github.com/google/renameio/v2 golang.org/x/sync`,
 	"ntprelay": `policy decision internal/clock internal/pktinfo
 		github.com/beevik/ntp golang.org/x/sync golang.org/x/sys`,
 	"proxy":    `policy decision github.com/elazarl/goproxy internal/pktinfo golang.org/x/sync golang.org/x/sys`,
 	"firewall": `policy decision github.com/mdlayher/netlink github.com/google/renameio/v2 golang.org/x/sys`,
-	"console":  `policy decision internal/check github.com/google/renameio/v2 golang.org/x/crypto`,
+	"console":  `policy decision internal/check report github.com/google/renameio/v2 golang.org/x/crypto`,
 	"replay":   `policy decision golang.org/x/net`,
-	"cmd/tillgate": `policy decision internal/check internal/clock internal/strictyaml resolver proxy ntprelay firewall console replay
+	"cmd/tillgate": `policy decision report internal/check internal/clock internal/strictyaml resolver proxy ntprelay firewall console replay
 		github.com/google/renameio/v2
 		github.com/spf13/cobra github.com/coreos/go-systemd/v22 github.com/miekg/dns
 		golang.org/x/crypto/x509roots/fallback golang.org/x/sync golang.org/x/sys golang.org/x/term`,

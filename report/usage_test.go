@@ -1,16 +1,72 @@
-package console
+package report
 
 import (
 	"fmt"
-	"net/url"
+	"iter"
+	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"tillgate/decision"
 	"tillgate/policy"
 )
+
+const storePolicy = `
+version: 1
+classes:
+  pos: {networks: [10.20.0.0/24], interfaces: [eth0.20], services: [acme/pay, local/printer], time: true}
+  pc: {networks: [10.20.9.0/24], services: [acme/office], mode: observe}
+services:
+  - id: local/printer
+    reason: receipt printer firmware
+    until: 2027-01-31T00:00:00Z
+    destinations:
+      - {host: fw.printer.example, ports: [tcp/443]}
+packs: [acme]
+deny: [{host: "*.ads.example"}]
+`
+
+const acmePack = `
+pack: acme
+title: Acme
+source: acme.txt
+services:
+  - {id: pay, row: 1, title: Payments, for: [pos], requirement: required, purpose: [Pay], destinations: [{host: pay.acme.example, ports: [tcp/443]}]}
+  - {id: office, row: 2, title: Office, for: [pc], requirement: conditional, purpose: [Look], destinations: [{host: office.acme.example, ports: [tcp/443]}]}
+`
+
+func storeSet(t *testing.T) *policy.Set {
+	t.Helper()
+	set, err := policy.Compile([]policy.File{
+		{Name: "policy.yaml", Data: []byte(storePolicy)},
+		{Name: "packs/acme.yaml", Data: []byte(acmePack)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+var (
+	noon    = time.Date(2026, 11, 22, 12, 30, 0, 0, time.UTC)
+	compare = cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{}, netip.Prefix{})
+)
+
+// past is the digests of a journal.
+type past struct{ digests []decision.Digest }
+
+func (p *past) Digests(since, until time.Time) iter.Seq2[decision.Digest, error] {
+	return func(yield func(decision.Digest, error) bool) {
+		for _, d := range p.digests {
+			if !yield(d, nil) {
+				return
+			}
+		}
+	}
+}
 
 // used is a use of a rule of storeSet.
 func used(service, rule, name string, v policy.Verdict, ago time.Duration, n uint64) decision.Use {
@@ -39,11 +95,13 @@ func TestCountUsage(t *testing.T) {
 		rows[r.Rule+r.Host] = r
 	}
 	want := map[string]RuleUsage{
-		pay + "pay.acme.example": {Rule: pay, Service: "acme/pay", Row: 1, Host: "pay.acme.example", Allowed: 11, Up: 11, Down: 22,
+		pay + "pay.acme.example": {Rule: pay, Service: "acme/pay", Row: 1, Requirement: "required", Host: "pay.acme.example",
+			Ports: []string{"tcp/443"}, Reason: "Payments: Pay", Allowed: 11, Up: 11, Down: 22,
 			First: noon.Add(-3 * time.Hour), Last: noon.Add(-time.Hour)},
-		office + "office.acme.example": {Rule: office, Service: "acme/office", Row: 2, Host: "office.acme.example", Denied: 4, Up: 4, Down: 8,
+		office + "office.acme.example": {Rule: office, Service: "acme/office", Row: 2, Requirement: "conditional", Host: "office.acme.example",
+			Ports: []string{"tcp/443"}, Reason: "Office: Look", Denied: 4, Up: 4, Down: 8,
 			First: noon.Add(-time.Hour), Last: noon.Add(-time.Hour)},
-		"packs/acme.yaml:99": {Rule: "packs/acme.yaml:99", Service: "acme/pay", Gone: true, Allowed: 16, Up: 16, Down: 32,
+		"packs/acme.yaml:99": {Rule: "packs/acme.yaml:99", Service: "acme/pay", Gone: true, Reason: "in the policy no more", Allowed: 16, Up: 16, Down: 32,
 			First: noon.Add(-time.Hour), Last: noon.Add(-time.Hour)},
 	}
 	for key, row := range want {
@@ -73,29 +131,5 @@ func TestCountUsageBounds(t *testing.T) {
 	}
 	if total != maxFound+10 || len(u.Rules) != len(set.Rules())+maxGone+1 {
 		t.Errorf("%d uses of %d rules", total, len(u.Rules))
-	}
-}
-
-func TestSince(t *testing.T) {
-	set := storeSet(t)
-	c, _ := serve(t, Config{Journal: &past{}, Policy: func() *policy.Set { return set }, Clock: func() time.Time { return noon }})
-	for text, want := range map[string]time.Time{
-		"":                     noon.AddDate(0, 0, -90),
-		"30d":                  noon.AddDate(0, 0, -30),
-		"1h30m":                noon.Add(-90 * time.Minute),
-		"2026-11-01T00:00:00Z": time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC),
-	} {
-		u, err := ask[Usage](t.Context(), c, "/v1/usage?since="+url.QueryEscape(text))
-		if err != nil || !u.Since.Equal(want) {
-			t.Errorf("%q: %v, want %v; %v", text, u.Since, want, err)
-		}
-	}
-	for _, bad := range []string{"yesterday", "-1h", "99999d", "d"} {
-		if _, err := ask[Usage](t.Context(), c, "/v1/usage?since="+bad); err == nil {
-			t.Errorf("%q is taken", bad)
-		}
-	}
-	if _, err := ask[Usage](t.Context(), c, "/v1/usage?from=1h"); err == nil {
-		t.Error("an unknown parameter is taken")
 	}
 }

@@ -1,14 +1,14 @@
-package console
+// Package report tells what the journal says of a long time: how each rule was used, and
+// what an auditor wants to know. It is made of the digests of the journal's segments, and
+// not of the records, so that a quarter of a year is read while one waits.
+package report
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
-	"net/http"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,7 +16,8 @@ import (
 	"tillgate/policy"
 )
 
-// DefaultSince is how far usage and report go back when they are not told.
+// DefaultSince is how far a report goes back when it is not told: PCI DSS 10.5.1 wants three
+// months of logs at hand.
 const DefaultSince = 90 * 24 * time.Hour
 
 // Usage is how the rules of a policy were used.
@@ -31,55 +32,22 @@ type Usage struct {
 
 // RuleUsage is how one rule was used.
 type RuleUsage struct {
-	Rule    string    `json:"rule"` // file:line
-	Service string    `json:"service,omitempty"`
-	Row     int       `json:"row,omitempty"`
-	Host    string    `json:"host,omitempty"`
-	Network string    `json:"network,omitempty"`
-	Deny    bool      `json:"deny,omitempty"` // it denies to all
-	Gone    bool      `json:"gone,omitempty"` // it is in the policy no more
-	Allowed uint64    `json:"allowed"`        // decisions
-	Denied  uint64    `json:"denied"`         // of these it was the nearest rule
-	Up      uint64    `json:"up"`             // bytes of what has ended
-	Down    uint64    `json:"down"`
-	First   time.Time `json:"first,omitzero"`
-	Last    time.Time `json:"last,omitzero"`
-}
-
-func (a *API) usage(w http.ResponseWriter, r *http.Request) {
-	since, err := parseSince(r, a.cfg.Clock())
-	if err != nil {
-		refuse(w, http.StatusBadRequest, err)
-		return
-	}
-	u, err := CountUsage(r.Context(), a.cfg.Policy(), a.cfg.Journal.Digests, since)
-	if err != nil {
-		refuse(w, http.StatusInternalServerError, err)
-		return
-	}
-	reply(w, u)
-}
-
-// parseSince reads the parameter since: a time in the form of RFC 3339, or how long ago
-// that is, as 90d or 1h30m.
-func parseSince(r *http.Request, now time.Time) (time.Time, error) {
-	v := r.URL.Query()
-	text := v.Get("since")
-	if err := known(v, "since", "format"); err != nil || text == "" {
-		return now.Add(-DefaultSince), err
-	}
-	if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
-		return t, nil
-	}
-	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
-		return now.Add(-d), nil
-	}
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
-			return now.AddDate(0, 0, -int(n)), nil
-		}
-	}
-	return now, fmt.Errorf("since %q is neither a time in the form of RFC 3339 nor how long ago, as 90d or 1h", text)
+	Rule        string    `json:"rule"` // file:line
+	Service     string    `json:"service,omitempty"`
+	Row         int       `json:"row,omitempty"`
+	Requirement string    `json:"requirement,omitempty"` // as the document has it; local: the store's own
+	Host        string    `json:"host,omitempty"`
+	Network     string    `json:"network,omitempty"`
+	Ports       []string  `json:"ports,omitempty"`
+	Reason      string    `json:"reason,omitempty"` // why it is there
+	Deny        bool      `json:"deny,omitempty"`   // it denies to all
+	Gone        bool      `json:"gone,omitempty"`   // it is in the policy no more
+	Allowed     uint64    `json:"allowed"`          // decisions
+	Denied      uint64    `json:"denied"`           // of these it was the nearest rule
+	Up          uint64    `json:"up"`               // bytes of what has ended
+	Down        uint64    `json:"down"`
+	First       time.Time `json:"first,omitzero"`
+	Last        time.Time `json:"last,omitzero"`
 }
 
 // Digests is how [decision.Digests] and [decision.Journal.Digests] are read.
@@ -130,16 +98,35 @@ func newUsageCounter(set *policy.Set, since time.Time) *usageCounter {
 	c.out = Usage{Since: since, Policy: set.ID(), Rules: make([]RuleUsage, len(c.rules))}
 	for i, r := range c.rules {
 		u := &c.out.Rules[i]
-		u.Rule, u.Host, u.Deny = r.Pos.String(), r.Host, r.Service == nil
+		u.Rule, u.Host = r.Pos.String(), r.Host
 		if r.Host == "" {
 			u.Network = r.Network.String()
 		}
-		if r.Service != nil {
-			u.Service, u.Row = r.Service.ID, r.Service.Row
+		for _, port := range r.Ports {
+			u.Ports = append(u.Ports, port.String())
 		}
+		u.service(r.Service)
 		c.byPlace[u.Rule] = append(c.byPlace[u.Rule], i)
 	}
 	return c
+}
+
+// service fills in what is said of the rule's service; nil: it denies to all.
+func (u *RuleUsage) service(s *policy.Service) {
+	if s == nil {
+		u.Deny, u.Reason = true, "denied to all"
+		return
+	}
+	u.Service, u.Row = s.ID, s.Row
+	if s.Local() {
+		u.Requirement, u.Reason = "local", s.Reason
+		if !s.Until.IsZero() {
+			u.Reason += ", until " + moment(s.Until)
+		}
+		return
+	}
+	u.Requirement = s.Requirement.String()
+	u.Reason = s.Title + ": " + strings.Join(s.Purpose, ", ")
 }
 
 func (c *usageCounter) damaged(err error) {
@@ -214,7 +201,7 @@ func (c *usageCounter) search(u *decision.Use) *RuleUsage {
 			id = usedRule{place: decision.OtherRule}
 		}
 		if row = c.gone[id]; row == nil {
-			row = &RuleUsage{Rule: id.place, Service: id.service, Gone: true}
+			row = &RuleUsage{Rule: id.place, Service: id.service, Gone: true, Reason: "in the policy no more"}
 			if id.service != "" {
 				row.Row = u.Row
 			}
