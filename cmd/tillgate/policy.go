@@ -26,7 +26,7 @@ func newPolicy(p process) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newCheck(p), newShow(p), newDiff(p), newSuggest(p))
+	cmd.AddCommand(newCheck(p), newShow(p), newDiff(p), newSuggest(p), newSchema(p))
 	return cmd
 }
 

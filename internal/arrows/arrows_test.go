@@ -36,7 +36,7 @@ var arrows = map[string]string{
 	"firewall": `policy decision github.com/mdlayher/netlink github.com/google/renameio/v2 golang.org/x/sys`,
 	"console":  `policy decision internal/check report github.com/google/renameio/v2 golang.org/x/crypto`,
 	"replay":   `policy decision golang.org/x/net`,
-	"cmd/tillgate": `policy decision report internal/check internal/clock internal/strictyaml resolver proxy ntprelay firewall console replay
+	"cmd/tillgate": `policy decision report internal/check internal/clock internal/strictyaml resolver proxy ntprelay firewall console replay packaging
 		github.com/google/renameio/v2
 		github.com/spf13/cobra github.com/coreos/go-systemd/v22 github.com/miekg/dns
 		golang.org/x/crypto/x509roots/fallback golang.org/x/sync golang.org/x/sys golang.org/x/term`,
@@ -53,7 +53,7 @@ const testLibraries = `github.com/google/go-cmp github.com/rogpeppe/go-internal
 	go.uber.org/goleak pgregory.net/rapid internal/storelab`
 
 var testArrows = map[string]string{
-	"cmd/tillgate":      `golang.org/x/net`,
+	"cmd/tillgate":      `golang.org/x/net github.com/santhosh-tekuri/jsonschema/v6 go.yaml.in/yaml/v4`,
 	"console":           `github.com/prometheus/client_golang`,
 	"internal/storelab": `github.com/miekg/dns`,
 }
