@@ -8,9 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// meterWindow is for how long a download must go on to count: a shorter one says more of
-// buffers on its way than of the line.
-const meterWindow = 250 * time.Millisecond
+// A window ends when it has lasted for meterWindow, or has had meterBytes: a smaller one says
+// more of the buffers on the way than of the line.
+const (
+	meterWindow = 250 * time.Millisecond
+	meterBytes  = 1 << 20
+)
 
 // A meter measures how fast bytes come from a server, over windows that follow one another
 // while they do. It never says more than the line gave: a pause counts to the window that
@@ -18,7 +21,7 @@ const meterWindow = 250 * time.Millisecond
 // count to it. So a client that reads nothing for a while and then all at once makes no
 // fast download of a slow one.
 //
-// It costs two numbers a tunnel, and a system call a window.
+// It costs a few words a tunnel, and a system call a window.
 type meter struct {
 	fastest *atomic.Uint64 // of all tunnels, in bits a second; nil: nobody wants to know
 
@@ -30,11 +33,11 @@ type meter struct {
 // moved is called after each copy of a stream, so long after the start of its tunnel.
 func (m *meter) moved(s *stream, now time.Duration) {
 	took := now - m.began
-	if m.fastest == nil || m.begun && took < meterWindow {
+	if m.fastest == nil || m.begun && (took < time.Millisecond || took < meterWindow && s.bytes < m.received+meterBytes) {
 		return
 	}
 	received := s.bytes + unread(s.src)
-	if m.begun {
+	if m.begun && received > m.received { // fewer where the kernel left out urgent data
 		raise(m.fastest, uint64(float64(received-m.received)*8/took.Seconds()))
 	}
 	m.begun, m.began, m.received = true, now, received

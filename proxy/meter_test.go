@@ -74,6 +74,14 @@ func TestMeter(t *testing.T) {
 	pass(1000)
 	want(5*time.Second, 160_000) // the fastest stays
 	want(time.Hour, 160_000)     // and a pause is no speed
+	for range meterBytes / 16384 {
+		come(16384)
+		pass(16384)
+	}
+	want(time.Hour+10*time.Millisecond, meterBytes*8*100) // enough to tell before the window's time
+	come(most)
+	want(time.Hour+time.Minute, meterBytes*8*100)
+	want(time.Hour+time.Minute+20*time.Millisecond, meterBytes*8*100) // what waited before it ends nothing
 
 	var nobody meter
 	nobody.moved(s, time.Second) // who does not want to know is not told

@@ -69,6 +69,9 @@ a conditional one is not, or one of the store's own.`,
 	configFlag(cmd, &flags.config, "try what the files in this folder say, without the running box")
 	socketFlag(cmd, &flags.socket)
 	jsonFlag(cmd, &asJSON)
+	cmd.RegisterFlagCompletionFunc("class", completeClass(p))
+	cmd.RegisterFlagCompletionFunc("via", cobra.NoFileCompletions)
+	cmd.RegisterFlagCompletionFunc("speed", cobra.NoFileCompletions)
 	return cmd
 }
 

@@ -17,6 +17,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -38,7 +41,7 @@ classes:
 `
 
 // checkStore is a store in which everything documented answers.
-func checkStore(t *testing.T) *storelab.Store {
+func checkStore(t *testing.T) (*storelab.Store, *storelab.Web) {
 	t.Helper()
 	names := documentedNames(t)
 	var all []string
@@ -54,8 +57,7 @@ func checkStore(t *testing.T) *storelab.Store {
 			web = append(web, d.host)
 		}
 	}
-	store.Web(t, web...)
-	return store
+	return store, store.Web(t, web...)
 }
 
 // A tested is a test's outcome, in the words of its JSON.
@@ -115,7 +117,7 @@ func onTerminal(t *testing.T, store *storelab.Store, term *storelab.Terminal, en
 // the box, with a class and without, and as terminals of each class see it, by both families.
 func TestStoreCheck(t *testing.T) {
 	t.Parallel()
-	store := checkStore(t)
+	store, web := checkStore(t)
 	store.Box.Start(t)
 	waitFor(t, func() bool { return timeOf(t, store).Level == "fine" })
 	all := 0 // destinations
@@ -167,12 +169,22 @@ func TestStoreCheck(t *testing.T) {
 			t.Errorf("of another class: %v (-want +got)\n%s", c.err, diff)
 		}
 	}
+	// Downloads are measured by the same ways; that through a tunnel is the fastest seen.
+	if err := os.WriteFile(filepath.Join(web.Root, "big"), make([]byte, 40<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, via := range [][]string{nil, {"--via", term.Box4.String(), "--class", "sunmi"}} {
+		c := runCheckOn(t, onBox(t, store), append([]string{"--speed", "https://api.eu.sunmi.com/big"}, via...)...)
+		if s := c.Verdict.Speed; c.err != nil || s.Error != "" || s.Bytes != 40<<20 || s.Bps == 0 || via != nil && s.Seen == 0 {
+			t.Errorf("via %v: %v, %+v", via, c.err, s)
+		}
+	}
 }
 
 // TestStoreCheckFailures makes each kind of failure for real, and has it named.
 func TestStoreCheckFailures(t *testing.T) {
 	t.Parallel()
-	store := checkStore(t)
+	store, _ := checkStore(t)
 	term := store.Terminal(t, "sunmi")
 	direct := []string{"--class", "sunmi"}
 	via := []string{"--class", "sunmi", "--via", term.Box4.String()}
@@ -275,6 +287,20 @@ func TestStoreCheckFailures(t *testing.T) {
 	t.Run("TLS intercepted", func(t *testing.T) {
 		intercept(t, store, []netip.Addr{a4, a6}, func(*tls.ClientHelloInfo) string { return host })
 		both(t, one(check.Intercepted), "TLS is intercepted by Meddler Root (Meddler & Sons)")
+		out, _ := store.Box.Tillgate(t.Context(), "check", "--class", "sunmi")
+		for _, want := range []string{
+			`(?m)^ok    5  apk\.cdn\.eu\.sunmi\.com:443 +[0-9a-f:.\[\]]+:443, \d+ ms, signed by storelab CA$`,
+			`(?m)^FAIL  5  api\.eu\.sunmi\.com:443 +TLS is intercepted: its certificate is signed by Meddler Root \(Meddler & Sons\), which is not trusted$`,
+			`(?m)^1 of 30 destinations that class sunmi needs is not reached: TLS is intercepted by Meddler Root \(Meddler & Sons\) \(api\.eu\.sunmi\.com:443\)\.
+  what to do  a firewall or virus scanner opens TLS: have who runs it leave api\.eu\.sunmi\.com alone \(no inspection of TLS\)$`,
+			`(?m)^  FAIL  5  SUNMI - TMS/MDM, payxpert/sunmi-tms: 5 of 6
+           TLS is intercepted by Meddler Root \(Meddler & Sons\) \(api\.eu\.sunmi\.com:443\)$`,
+			`(?m)^  ok    6  SUNMI - Security, payxpert/sunmi-security: 1 of 1$`,
+		} {
+			if !regexp.MustCompile(want).MatchString(out) {
+				t.Errorf("no %s in\n%s", want, out)
+			}
+		}
 	})
 	t.Run("captive portal", func(t *testing.T) {
 		p4, p6 := store.Internet.Addr(t, "connectivitycheck.gstatic.com")
@@ -286,7 +312,7 @@ func TestStoreCheckFailures(t *testing.T) {
 // TestStoreCheckClock tests with a system's clock that is a year slow.
 func TestStoreCheckClock(t *testing.T) {
 	t.Parallel()
-	store := checkStore(t)
+	store, _ := checkStore(t)
 	const slow = labClock + "=-8760h"
 	term := store.Terminal(t, "sunmi")
 

@@ -140,9 +140,7 @@ func (c *Checker) Run(ctx context.Context, plan Plan, speed string, emit func(Li
 		return failed
 	}
 	v := c.judge(plan, all)
-	if speed != "" {
-		c.measure(ctx, speed, &v.Speed)
-	}
+	v.Speed = c.speed(ctx, speed)
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -54,6 +54,18 @@ func CheckSpeedURL(text string) error {
 	return nil
 }
 
+// speed is what there is to say of downloads, after that from a URL unless it is empty.
+func (c *Checker) speed(ctx context.Context, text string) Speed {
+	s := Speed{Wanted: DocumentSpeed}
+	if text != "" {
+		c.measure(ctx, text, &s)
+	}
+	if c.cfg.Fastest != nil {
+		s.Seen = c.cfg.Fastest()
+	}
+	return s
+}
+
 // measure downloads by the same way as everything else, and says in s how fast that went.
 func (c *Checker) measure(ctx context.Context, text string, s *Speed) {
 	s.URL = text

@@ -18,7 +18,7 @@ type Verdict struct {
 	Headline string   `json:"headline"`           // what is wrong, in a sentence
 	Do       string   `json:"do,omitempty"`       // about it
 	Rows     []Row    `json:"rows"`               // of the document, then the store's own services
-	Advice   []Advice `json:"advice,omitempty"`   // for each fault that was met, that of Do first
+	Advice   []Advice `json:"advice,omitempty"`   // for each fault that was met, the most frequent first
 	Troubles []string `json:"troubles,omitempty"` // parts of the box that are not well, as it says itself
 	LeftOut  int      `json:"left_out,omitempty"` // destinations beyond the bound of a test
 	Speed    Speed    `json:"speed"`
@@ -45,10 +45,7 @@ type Advice struct {
 
 // judge makes the verdict of all results.
 func (c *Checker) judge(plan Plan, results []Result) Verdict {
-	v := Verdict{Rows: []Row{}, LeftOut: plan.LeftOut, Speed: Speed{Wanted: DocumentSpeed}}
-	if c.cfg.Fastest != nil {
-		v.Speed.Seen = c.cfg.Fastest()
-	}
+	v := Verdict{Rows: []Row{}, LeftOut: plan.LeftOut}
 	if c.cfg.Troubles != nil {
 		v.Troubles = c.cfg.Troubles()
 	}
@@ -173,7 +170,7 @@ func (s *summary) headline() (text, do string) {
 	case len(s.tried) == 0:
 		return "There is nothing to be tried.", ""
 	case len(about) == 0:
-		return fmt.Sprintf("All is well: %s reached.", count(good, "destination is", "destinations are")), ""
+		return fmt.Sprintf("All is well: %d of %d destinations %s reached.", good, good, are(good)), ""
 	}
 	if text := s.clock(); text != "" {
 		return text, "set the clock, or let it be set: udp/123 to the documented time servers; then test again"
@@ -198,9 +195,9 @@ func (s *summary) scope(good int, about []Result) string {
 	case good == 0:
 		return "Nothing is reached"
 	case len(s.failed) == 0:
-		return fmt.Sprintf("All %d %s are reached, but of the others %d of %d are not", counted, kind, len(about), len(s.tried)-counted)
+		return fmt.Sprintf("All %d %s are reached, but of the others %d of %d %s not", counted, kind, len(about), len(s.tried)-counted, are(len(about)))
 	}
-	return fmt.Sprintf("%d of %d %s are not reached", len(about), counted, kind)
+	return fmt.Sprintf("%d of %d %s %s not reached", len(about), counted, kind, are(len(about)))
 }
 
 // what says what stops destinations that have one fault, and which.
@@ -274,9 +271,9 @@ func some(names []string, n int) string {
 	return text
 }
 
-func count(n int, one, many string) string {
+func are(n int) string {
 	if n == 1 {
-		return "1 " + one
+		return "is"
 	}
-	return fmt.Sprintf("%d %s", n, many)
+	return "are"
 }
