@@ -94,9 +94,9 @@ func (s display) writeReplay(p process, r *replayed) {
 			fmt.Fprintf(p.stdout, "  and %s at other destinations\n", plural(left, "attempt"))
 		}
 	}
-	fmt.Fprintf(p.stdout, "\nof %s recorded from %s to %s, %d have the same verdict", plural(r.Attempts, "attempt"), minute(r.From), minute(r.To), same)
+	fmt.Fprintf(p.stdout, "\ntried on %s, from %s to %s; the verdict is the same on %d", plural(r.Attempts, "attempt"), minute(r.From), minute(r.To), same)
 	if r.Unjudged > 0 {
-		fmt.Fprintf(p.stdout, "; of %d too little is recorded to tell", r.Unjudged)
+		fmt.Fprintf(p.stdout, ", and of %d too little is recorded to tell", r.Unjudged)
 	}
 	fmt.Fprintln(p.stdout)
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -108,7 +109,7 @@ func writeProposal(p process, proposal *replay.Proposal, file policy.File, out s
 			proposal.Allowed, plural(proposal.Attempts, "attempt"))
 	}
 	if left > 0 {
-		say("%s of other kinds are at its top, with why they are not proposed", plural(left-proposal.Unlisted, "attempt"))
+		say("at its top: %s of other kinds, and why no rule is proposed", plural(left-proposal.Unlisted, "attempt"))
 	}
 	if proposal.Unlisted > 0 {
 		say("%s to more than %d destinations are left out; choose with --client or --class", plural(proposal.Unlisted, "attempt"), replay.MaxGroups)
@@ -122,7 +123,7 @@ func writeProposal(p process, proposal *replay.Proposal, file policy.File, out s
 	if own := ownPacks(proposal.Set()); len(own) > 0 {
 		say("it needs packs/ of the configuration beside it: %v", own)
 	}
-	say("next: fill in the reasons in %s; tillgate policy diff FOLDER says what it changes; copied to the configuration, it is in force", out)
+	say("next: fill in the reasons in %s; tillgate policy diff %s says what it changes; copied to the configuration, it is in force", out, filepath.Dir(out))
 	return nil
 }
 
