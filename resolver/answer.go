@@ -14,25 +14,29 @@ import (
 )
 
 // serve answers one query: the whole way but for the waiting. q.send is called
-// exactly once, now or when the upstream has answered.
-func (r *Resolver) serve(q *query) {
+// exactly once, now or when the upstream has answered. What gets no answer is not
+// read either: that is what a flood costs.
+func (r *Resolver) serve(q *query, wire []byte) {
 	r.stats.queries.Add(1)
 	q.class = q.set.Class(q.client, r.ifaces.Name(q.ifindex))
 	switch {
 	case q.class == nil && policy.CheckAddr(q.client) == nil: // the Internet hears nothing
 		r.drop(q, policy.UnknownClient)
 		return
-	case q.fault == ignored:
+	case !isQuery(wire):
 		r.drop(q, policy.Malformed)
 		return
 	case !r.withinRate(q):
 		r.drop(q, policy.RateLimited)
 		return
+	}
+	fault := q.read(wire)
+	switch {
 	case q.class == nil:
 		r.stranger(q)
 		return
-	case q.fault != sound:
-		r.finish(q, q.reply(faultRcodes[q.fault]), outcome{reason: policy.Malformed})
+	case fault != sound:
+		r.finish(q, q.reply(faultRcodes[fault]), outcome{reason: policy.Malformed})
 		return
 	}
 

@@ -164,8 +164,7 @@ func (b *bench) exchangeAt(client, local string, ifindex int, proto policy.Proto
 		at:      b.now,
 		send:    func(wire []byte) { sent <- wire },
 	}
-	q.read(wire)
-	b.serve(q)
+	b.serve(q, wire)
 	b.fetches.running.Wait()
 	if len(sent) != 1 {
 		b.t.Fatalf("%d replies", len(sent))

@@ -14,9 +14,9 @@ func BenchmarkHit(b *testing.B)    { benchmarkQuery(b, known) }
 func BenchmarkDenied(b *testing.B) { benchmarkQuery(b, "example.com") }
 
 // benchmarkQuery answers a query for an address, of a terminal: by itself, and from the
-// memo in batches.
+// memo in batches; and gives no answer to one that has asked too much.
 func benchmarkQuery(b *testing.B, name string) {
-	for _, way := range []string{"plain", "memo"} {
+	for _, way := range []string{"plain", "memo", "over"} {
 		b.Run(way, func(b *testing.B) {
 			w := newTwins(b)
 			r := w.box[1]
@@ -26,6 +26,9 @@ func benchmarkQuery(b *testing.B, name string) {
 			}
 			r.deps.Records = j
 			r.rate = newLimiter(1_000_000, 1_000_000_000, start)
+			if way == "over" {
+				r.rate = newLimiter(1, 1, start)
+			}
 			packets := make([]pktinfo.Packet, udpBatch)
 			reply := make([]byte, 0, serverUDPSize)
 			for i := range packets {
@@ -39,15 +42,15 @@ func benchmarkQuery(b *testing.B, name string) {
 				for i := range packets {
 					packets[i].Info, packets[i].Reply = info, reply
 					if way == "plain" {
-						r.serve(r.queryUDP(w.set, &packets[i], w.now, nil))
+						r.serve(r.queryUDP(w.set, &packets[i], w.now, nil), packets[i].Data)
 					}
 				}
-				if way == "memo" {
+				if way != "plain" {
 					r.serveUDP(w.with, packets, nil)
 				}
 			}
-			if len(packets[0].Reply) == 0 {
-				b.Error("no reply")
+			if replied := len(packets[0].Reply) > 0; replied != (way != "over") {
+				b.Errorf("replied: %v", replied)
 			}
 		})
 	}

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"tillgate/internal/pktinfo"
 	"tillgate/policy"
 )
@@ -20,7 +18,8 @@ const (
 	memoSets  = 256 // places by the hash
 	memoWays  = 4   // answers of one place
 	memoReply = 512 // bytes; more have few
-	// memoQuery is the longest query that can be in it: a name, and an OPT without options.
+	// memoQuery is the longest query that can be in it: a name, and an OPT. Options may be
+	// others in each query.
 	memoQuery = headerSize + maxWireName + 4 + optSize
 	memoKey   = 16 + 16 + 4 + memoQuery - 2
 
@@ -118,7 +117,9 @@ func (m *memo) answer(p *pktinfo.Packet, now time.Time) bool {
 		return false
 	}
 	if e.bucket != nil && !e.bucket.take(now) {
-		m.drop(place) // the client may have another bucket
+		if e.bucket.forgotten() {
+			m.drop(place)
+		}
 		return false
 	}
 	if e.n == 0 {
@@ -191,7 +192,7 @@ func (m *memo) place() **remembered {
 // keep remembers the reply to the query that was looked for last, if it may be given again.
 // A query without a reply may be somebody else's by now.
 func (m *memo) keep(q *query, p *pktinfo.Packet) {
-	if m.used == 0 || len(p.Reply) == 0 || len(p.Reply) > memoReply || q.keep == 0 || !simple(p.Data[headerSize+len(q.asked):]) {
+	if m.used == 0 || len(p.Reply) == 0 || len(p.Reply) > memoReply || q.keep == 0 || !bare(p.Data, headerSize+len(q.asked)) {
 		return
 	}
 	age := min(q.keep, memoAge)
@@ -220,13 +221,6 @@ func (m *memo) keep(q *query, p *pktinfo.Packet) {
 		bucket: q.bucket,
 		until:  q.at.Add(age),
 	}
-}
-
-// simple reports whether all that comes after the name of a sound query are its type and class,
-// and an OPT without options: those may be different in each query.
-func simple(rest []byte) bool {
-	return len(rest) == 4 || len(rest) == 4+optSize &&
-		rest[4] == 0 && binary.BigEndian.Uint16(rest[5:]) == dns.TypeOPT && binary.BigEndian.Uint16(rest[13:]) == 0
 }
 
 // drop forgets an answer, and tells how often it was given.

@@ -124,7 +124,7 @@ func (w *twins) ask(from netip.Addr, info pktinfo.Info, wire []byte) []byte {
 		// The same buffer for all, as the kernel does.
 		packets := []pktinfo.Packet{{Data: bytes.Clone(wire), From: netip.AddrPortFrom(from, 4711), Info: info, Reply: make([]byte, 0, serverUDPSize)}}
 		if i == 0 {
-			r.serve(r.queryUDP(w.set, &packets[0], w.now, send))
+			r.serve(r.queryUDP(w.set, &packets[0], w.now, send), packets[0].Data)
 		} else {
 			before := r.stats.queries.Load()
 			r.serveUDP(w.with, packets, send)

@@ -23,7 +23,6 @@ const (
 // query is one question of one client, and the way back to it.
 type query struct {
 	req     *dns.Msg
-	fault   fault
 	client  netip.Addr
 	local   netip.Addr // that was asked
 	ifindex int        // that it came in by; 0: not known
@@ -56,7 +55,6 @@ type fault uint8
 
 const (
 	sound   fault = iota
-	ignored       // not a query at all: any answer could start a loop
 	formErr       // RFC 1035 §4.1.1
 	notImpl       // an opcode or class that is not served
 	badVers       // RFC 6891 §6.1.3
@@ -67,14 +65,19 @@ var faultRcodes = [...]int{formErr: dns.RcodeFormatError, notImpl: dns.RcodeNotI
 // headerSize is that of a DNS message (RFC 1035 §4.1.1).
 const headerSize = 12
 
-// read parses a message. The name of a sound query becomes lower-case, so that a reply
+// isQuery reports whether a message is one. Any answer to something else could start a loop.
+func isQuery(wire []byte) bool { return len(wire) >= headerSize && wire[2]&0x80 == 0 }
+
+// read parses a query. The name of a sound query becomes lower-case, so that a reply
 // does not depend on the case that it was asked in, which [Resolver.respond] puts back.
-func (q *query) read(wire []byte) {
-	q.req, q.fault = parse(wire)
-	if end := nameEnd(wire); q.fault == sound && end > 0 {
+func (q *query) read(wire []byte) fault {
+	m, f := parse(wire)
+	if end := nameEnd(wire); f == sound && end > 0 {
 		q.asked = wire[headerSize:end]
-		q.req.Question[0].Name = dns.CanonicalName(q.req.Question[0].Name)
+		m.Question[0].Name = dns.CanonicalName(m.Question[0].Name)
 	}
+	q.req = m
+	return f
 }
 
 // wait is called before others may answer the query. Nothing of it is the reader's then.
@@ -82,20 +85,37 @@ func (q *query) wait() {
 	q.prompt, q.asked = false, bytes.Clone(q.asked)
 }
 
-// parse unpacks a message and judges its form. What it returns is what a reply is made
+// parse unpacks a query and judges its form. What it returns is what a reply is made
 // of, and no more: a query may wait for the upstream, with thousands of others, and a
 // client can put much into one.
 func parse(wire []byte) (*dns.Msg, fault) {
-	m := new(dns.Msg)
-	if len(wire) < headerSize {
-		return m, ignored
+	if end := nameEnd(wire); end > 0 && bare(wire, end) {
+		m := salvage(wire) // all there is
+		return m, judge(m)
 	}
+	return unpack(wire)
+}
+
+// bare reports whether a query whose name ends at end has one question and, beyond that, nothing
+// but an OPT without options: what a reply is made of, and what nearly all have.
+func bare(wire []byte, end int) bool {
+	const counts, one, withOPT = 4, 1 << 48, 1<<48 | 1
+	rest := wire[end:]
+	switch binary.BigEndian.Uint64(wire[counts:]) {
+	case one:
+		return len(rest) == 4
+	case withOPT:
+		return len(rest) == 4+optSize && rest[4] == 0 &&
+			binary.BigEndian.Uint16(rest[5:]) == dns.TypeOPT && binary.BigEndian.Uint16(rest[13:]) == 0
+	}
+	return false
+}
+
+// unpack is parse for any query.
+func unpack(wire []byte) (*dns.Msg, fault) {
+	m := new(dns.Msg)
 	if err := m.Unpack(wire); err != nil {
-		m = salvage(wire)
-		if m.Response {
-			return m, ignored
-		}
-		return m, formErr
+		return salvage(wire), formErr
 	}
 	f := judge(m)
 	// Unpack takes a message that ends before its counts do for a shorter one.
@@ -152,8 +172,6 @@ func salvage(wire []byte) *dns.Msg {
 // judge looks at the form of a message that could be unpacked.
 func judge(m *dns.Msg) fault {
 	switch {
-	case m.Response:
-		return ignored
 	case m.Opcode != dns.OpcodeQuery:
 		return notImpl
 	case len(m.Question) != 1, len(m.Answer) != 0, len(m.Ns) != 0, m.Truncated:

@@ -3,10 +3,36 @@ package resolver
 import (
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 
 	"tillgate/policy"
 )
+
+// sameParse parses a query by its short way and by that for any.
+func sameParse(t testing.TB, wire []byte) {
+	t.Helper()
+	if !isQuery(wire) {
+		return
+	}
+	short, shortFault := parse(wire)
+	any, anyFault := unpack(wire)
+	if diff := cmp.Diff(any, short); diff != "" || shortFault != anyFault {
+		t.Errorf("%x: fault %d and %d (-any way +short way):\n%s", wire, anyFault, shortFault, diff)
+	}
+}
+
+func TestParseTheSame(t *testing.T) {
+	short := 0
+	for _, wire := range twinQueries(t) {
+		if sameParse(t, wire); isQuery(wire) && nameEnd(wire) > 0 && bare(wire, nameEnd(wire)) {
+			short++
+		}
+	}
+	if short < 500 {
+		t.Errorf("only %d are parsed by the short way", short)
+	}
+}
 
 // FuzzQuery sends any bytes to the whole way of a query. What comes back must be a
 // reply to them, within the size that they allow.
@@ -30,6 +56,7 @@ func FuzzQuery(f *testing.F) {
 		return reply(name, qtype, 60, "192.0.9.1", "2a00::1"), nil
 	}
 	f.Fuzz(func(t *testing.T, wire []byte, tcp bool) {
+		sameParse(t, wire)
 		b.t = t
 		b.records.all, b.asked = nil, nil
 		proto := policy.UDP

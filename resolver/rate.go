@@ -85,8 +85,7 @@ func (l *limiter) take(client netip.Addr, now time.Time) (*bucket, bool) {
 	return b, b.take(now)
 }
 
-// take reports whether there was a token. A bucket that was forgotten has none: its client
-// may have another by now.
+// take reports whether there was a token. A bucket that is forgotten has none.
 func (b *bucket) take(now time.Time) bool {
 	at := int64(now.Sub(b.epoch))
 	for {
@@ -100,6 +99,9 @@ func (b *bucket) take(now time.Time) bool {
 		}
 	}
 }
+
+// forgotten reports whether the client may have another bucket by now.
+func (b *bucket) forgotten() bool { return b.full.Load() == gone }
 
 // sweep forgets the full buckets: a new one is the same. Once a second, since it
 // looks at all of them.

@@ -171,10 +171,9 @@ func (r *Resolver) readTCP(c *tcpConn) {
 			set:     r.deps.Policy(),
 			at:      r.deps.Now(),
 		}
-		q.read(wire)
 		q.send = func(reply []byte) { c.replies <- reply }
 		c.slots <- struct{}{}
-		r.serve(q)
+		r.serve(q, wire)
 	}
 	c.drain()
 	close(c.replies)

@@ -68,7 +68,7 @@ func (r *Resolver) serveUDP(m *memo, packets []pktinfo.Packet, send sendFunc) {
 		p := &packets[i]
 		if !m.answer(p, now) {
 			q := r.queryUDP(m.set, p, now, send)
-			r.serve(q)
+			r.serve(q, p.Data)
 			m.keep(q, p)
 		}
 	}
@@ -86,7 +86,6 @@ func (r *Resolver) queryUDP(set *policy.Set, p *pktinfo.Packet, now time.Time, s
 		at:      now,
 		prompt:  true,
 	}
-	q.read(p.Data)
 	from, info := p.From, p.Info
 	q.send = func(reply []byte) {
 		switch {
