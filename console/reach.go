@@ -57,35 +57,39 @@ func (c *Console) Health() decision.Health {
 		h.Text = "turned off: listen.console is empty"
 		return h
 	}
-	var said, closed []string
+	var (
+		said, closed []string
+		shown        bool // the certificate
+	)
+	worse := func(state decision.State, text string) {
+		h.State = max(h.State, state)
+		said = append(said, text)
+	}
 	for _, s := range w.sites {
 		switch {
 		case s.l != nil:
-			text := s.url()
-			if s.secure {
-				text += " (certificate SHA-256 " + w.cert.fingerprint() + ")"
-			}
-			said = append(said, text)
+			said = append(said, s.url())
+			shown = shown || s.secure
 		case s.trouble != nil:
-			h.State = decision.Bad
-			said = append(said, s.trouble.Error())
+			worse(decision.Bad, s.trouble.Error()+", which is tried again each minute")
 		default:
 			closed = append(closed, s.listen)
 		}
 	}
-	if len(closed) > 0 {
-		h.State = decision.Bad
-		said = append(said, "not at "+strings.Join(closed, ", ")+": "+w.closed.Error())
-	} else if w.badCert != nil {
-		h.State = max(h.State, decision.Warn)
-		said = append(said, "the certificate stays the old one: "+w.badCert.Error())
-	} else if text := w.cert.expired(w.now()); text != "" {
-		h.State = max(h.State, decision.Warn)
-		said = append(said, text)
+	ready := w.lock.ready()
+	switch {
+	case len(closed) > 0:
+		worse(decision.Bad, "not at "+strings.Join(closed, ", ")+": "+w.closed.Error())
+	case ready != nil && ready != errNoPassword:
+		worse(decision.Bad, ready.Error())
 	}
-	if err := w.lock.ready(); err != nil && err != errNoPassword && len(closed) == 0 {
-		h.State = decision.Bad
-		said = append(said, err.Error())
+	if shown {
+		said = append(said, "certificate SHA-256 "+w.cert.fingerprint())
+		if w.badCert != nil {
+			worse(decision.Warn, "the certificate stays the old one: "+w.badCert.Error())
+		} else if text := w.cert.expired(w.now()); text != "" {
+			worse(decision.Warn, text)
+		}
 	}
 	h.Text = strings.Join(said, "; ")
 	return h

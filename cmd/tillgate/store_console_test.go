@@ -24,7 +24,7 @@ func TestStoreConsole(t *testing.T) {
 listen: {console: ["127.0.0.1:8053", ":8054"]}
 firewall: {admin: [`+admin.Addr4.String()+`/32]}
 `)
-	store.Box.Start(t)
+	box := store.Box.Start(t)
 	const password = "correct horse battery staple"
 	jar := filepath.Join(t.TempDir(), "jar")
 	url := "https://" + admin.Box4.String() + ":8054"
@@ -80,5 +80,15 @@ firewall: {admin: [`+admin.Addr4.String()+`/32]}
 	}
 	if !observed || !loggedIn {
 		t.Errorf("recorded: observed by the console %v, logged in %v", observed, loggedIn)
+	}
+
+	// After a restart it is there at once, with the certificate that it had.
+	box.Stop(t)
+	store.Box.Start(t)
+	if out, err := curl(admin, url+"/v1/session"); err != nil || !strings.Contains(out, `"login":true`) {
+		t.Errorf("after a restart: %v %s", err, out)
+	}
+	if out, err := store.Box.Tillgate(t.Context(), "log", "--plane", "system"); err != nil || !strings.Contains(out, "the console's certificate is SHA-256 "+reach.Fingerprint) {
+		t.Errorf("the start does not tell the fingerprint: %v\n%s", err, out)
 	}
 }
