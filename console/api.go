@@ -22,7 +22,8 @@
 //
 // Each but the log and the events answers with one JSON object, an error with {"error": "..."}.
 // The log is a stream of lines: the journal's records as they are written, and
-// {"error": "..."} for what could not be read. A stream that is complete ends
+// {"error": "..."} for what could not be read; with progress=1 also {"progress": {...}}, how
+// many bytes were gone through and how many there are. A stream that is complete ends
 // properly, one that breaks does not. The events are the same log for browsers, followed
 // as Server-Sent Events: the id of each is the record's seq, from which Last-Event-ID or
 // after goes on; "gap" events tell what was missed, "damage" events what can't be read.
@@ -122,7 +123,11 @@ func (a *API) log(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
-	a.stream(w, r, q, newLines(w, "application/x-ndjson"))
+	out := newLines(w, "application/x-ndjson")
+	if q.Steps {
+		q.Progress = out.progress
+	}
+	a.stream(w, r, q, out)
 }
 
 // An answer is a sink that can tell whether anything of it was sent.

@@ -106,6 +106,8 @@ type LogLine struct {
 	JSON   []byte // the record as the journal has it; valid until the next
 	Record decision.Record
 	Damage error
+
+	Progress *decision.Progress // or how far the reading is, with [LogQuery.Steps]
 }
 
 // Log reads the journal. An error is the last; a log that is followed ends
@@ -137,6 +139,12 @@ func parseLine(text []byte) (LogLine, error) {
 		var f failure
 		if err := json.Unmarshal(text, &f); err == nil {
 			return LogLine{Damage: errors.New(f.Error)}, nil
+		}
+	}
+	if bytes.HasPrefix(text, []byte(`{"progress":`)) {
+		var s step
+		if err := json.Unmarshal(text, &s); err == nil {
+			return LogLine{Progress: &s.Progress}, nil
 		}
 	}
 	r, err := decision.ParseRecord(text)

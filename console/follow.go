@@ -117,21 +117,21 @@ func history(ctx context.Context, j Journal, q decision.Query, to sink) (last ui
 }
 
 // Select yields the records that match q, as a reading of the journal does, and
-// ends with the error of ctx when that ends. The journal itself looks up no
-// more often than it yields a record: so it is asked for all of the time in
-// question, which it has to go through in any case.
+// ends with the error of ctx when that ends: before the next record, or the next segment.
 func Select(ctx context.Context, read func(decision.Query) iter.Seq2[decision.Record, error], q decision.Query) iter.Seq2[decision.Record, error] {
-	all := decision.Query{Since: q.Since, Until: q.Until, After: q.After}
+	told := q.Progress
+	q.Progress = func(p decision.Progress) bool { return ctx.Err() == nil && (told == nil || told(p)) }
 	return func(yield func(decision.Record, error) bool) {
-		for r, err := range read(all) {
-			switch {
-			case ctx.Err() != nil:
-				yield(decision.Record{}, ctx.Err())
-				return
-			case err == nil && !q.Match(&r):
-			case !yield(r, err):
+		for r, err := range read(q) {
+			if ctx.Err() != nil {
+				break
+			}
+			if !yield(r, err) {
 				return
 			}
+		}
+		if ctx.Err() != nil {
+			yield(decision.Record{}, ctx.Err())
 		}
 	}
 }

@@ -211,14 +211,16 @@ func TestFollowTellsOfAGap(t *testing.T) {
 // the client.
 func TestSelectEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	asked := decision.Query{Class: "pos", After: 3}
+	told := 0
+	asked := decision.Query{Class: "pos", After: 3, Progress: func(p decision.Progress) bool { told++; return true }}
+	segments := 0
 	endless := func(q decision.Query) iter.Seq2[decision.Record, error] {
-		if diff := cmp.Diff(decision.Query{After: 3}, q, compare); diff != "" {
-			t.Errorf("asked of the journal (-want +got):\n%s", diff)
+		if q.Class != asked.Class || q.After != asked.After {
+			t.Errorf("asked of the journal: %+v", q)
 		}
 		return func(yield func(decision.Record, error) bool) {
-			for i := 0; yield(event(i), nil); i++ {
-				if i == 10 {
+			for q.Progress(decision.Progress{Done: int64(segments)}) {
+				if segments++; segments == 10 {
 					cancel()
 				}
 			}
@@ -228,7 +230,26 @@ func TestSelectEndsWithItsContext(t *testing.T) {
 	for _, err := range Select(ctx, endless, asked) {
 		errs = append(errs, err)
 	}
-	if len(errs) != 1 || !errors.Is(errs[0], context.Canceled) {
-		t.Errorf("yielded %v, want the end of the context alone", errs)
+	if len(errs) != 1 || !errors.Is(errs[0], context.Canceled) || segments != 10 || told != 10 {
+		t.Errorf("yielded %v after %d segments, of which %d were told; want the end of the context alone", errs, segments, told)
+	}
+
+	// Nor one that always does.
+	ctx, cancel = context.WithCancel(t.Context())
+	defer cancel()
+	always := func(q decision.Query) iter.Seq2[decision.Record, error] {
+		return func(yield func(decision.Record, error) bool) {
+			for yield(event(0), nil) {
+			}
+		}
+	}
+	errs = nil
+	for _, err := range Select(ctx, always, decision.Query{}) {
+		if errs = append(errs, err); len(errs) == 3 {
+			cancel()
+		}
+	}
+	if len(errs) != 4 || !errors.Is(errs[3], context.Canceled) {
+		t.Errorf("yielded %v", errs)
 	}
 }

@@ -12,6 +12,9 @@ import (
 // maxStall is how long a client may leave a line unread before it is given up.
 const maxStall = 15 * time.Second
 
+// stepEvery is how often a client is told how far the reading is.
+const stepEvery = 250 * time.Millisecond
+
 // lines is a sink that writes newline-delimited JSON to a client.
 type lines struct {
 	http  http.ResponseWriter
@@ -19,7 +22,8 @@ type lines struct {
 	rc    *http.ResponseController
 	w     *bufio.Writer // to Write
 	buf   []byte
-	begun bool // something was given to w or sent
+	told  time.Time // when it was told how far the reading is
+	begun bool      // something was given to w or sent
 }
 
 func newLines(w http.ResponseWriter, kind string) *lines {
@@ -39,6 +43,23 @@ func (l *lines) damage(err error) error {
 		return err
 	}
 	return l.line(append(text, '\n'))
+}
+
+// progress tells how far the reading of the journal is. It ends when nobody listens.
+func (l *lines) progress(p decision.Progress) bool {
+	if now := time.Now(); now.Sub(l.told) >= stepEvery {
+		l.told = now
+		text, err := json.Marshal(step{p})
+		if err != nil || l.line(append(text, '\n')) != nil || l.flush() != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// step is a line that tells how far the reading is.
+type step struct {
+	Progress decision.Progress `json:"progress"`
 }
 
 func (l *lines) line(text []byte) error {

@@ -30,6 +30,9 @@ type past struct {
 func (p *past) Read(q decision.Query) iter.Seq2[decision.Record, error] {
 	p.reads++
 	return func(yield func(decision.Record, error) bool) {
+		if !q.Progress(decision.Progress{Done: 3, Total: 10}) {
+			return
+		}
 		for _, r := range p.records {
 			if q.Match(&r) && !yield(r, nil) {
 				return
@@ -142,6 +145,29 @@ func TestOverview(t *testing.T) {
 	c, _ = serve(t, Config{Journal: j, Status: func() Status { return status }, Clock: func() time.Time { return noon }})
 	if _, err := ask[Overview](t.Context(), c, "/v1/overview"); errorText(err) != "the box refused: no folder" {
 		t.Error(err)
+	}
+}
+
+// Who wants to know how far the reading is, is told; nobody else gets such lines.
+func TestLogProgress(t *testing.T) {
+	j := &past{records: []decision.Record{{Time: noon, Seq: 1, Plane: policy.System, Event: decision.EventStart}}}
+	c, _ := serve(t, Config{Journal: j})
+	for _, steps := range []bool{false, true} {
+		var told []decision.Progress
+		records := 0
+		for line, err := range c.Log(t.Context(), LogQuery{Steps: steps}) {
+			switch {
+			case err != nil || line.Damage != nil:
+				t.Fatal(err, line.Damage)
+			case line.Progress != nil:
+				told = append(told, *line.Progress)
+			default:
+				records++
+			}
+		}
+		if records != 1 || steps != cmp.Equal(told, []decision.Progress{{Done: 3, Total: 10}}) || !steps && told != nil {
+			t.Errorf("%v: %d records, told %v", steps, records, told)
+		}
 	}
 }
 

@@ -22,6 +22,8 @@ type LogQuery struct {
 	// without [decision.Query.Since] and After. It is bounded by what the
 	// journal holds in memory.
 	Last int
+	// Steps has the client told how far the reading is, as that may take minutes.
+	Steps bool
 }
 
 // Values returns the query as parameters of GET /v1/log.
@@ -56,13 +58,16 @@ func (q LogQuery) Values() url.Values {
 		set("follow", "1")
 		set("last", strconv.Itoa(q.Last))
 	}
+	if q.Steps {
+		set("progress", "1")
+	}
 	return v
 }
 
 // ParseLogQuery is the inverse of [LogQuery.Values].
 func ParseLogQuery(v url.Values) (LogQuery, error) {
 	q := LogQuery{Query: decision.Query{Class: v.Get("class"), Name: ParseNameFilter(v.Get("name"))}}
-	err := known(v, "since", "until", "after", "client", "class", "name", "plane", "verdict", "follow", "last")
+	err := known(v, "since", "until", "after", "client", "class", "name", "plane", "verdict", "follow", "last", "progress")
 	if err != nil {
 		return q, err
 	}
@@ -100,6 +105,11 @@ func ParseLogQuery(v url.Values) (LogQuery, error) {
 	if follow := v.Get("follow"); follow != "" {
 		if q.Follow, err = strconv.ParseBool(follow); err != nil {
 			return q, fmt.Errorf("follow %q is neither 1 nor 0", follow)
+		}
+	}
+	if steps := v.Get("progress"); steps != "" {
+		if q.Steps, err = strconv.ParseBool(steps); err != nil {
+			return q, fmt.Errorf("progress %q is neither 1 nor 0", steps)
 		}
 	}
 	if last := v.Get("last"); last != "" {

@@ -28,6 +28,7 @@ func TestLogQueryValues(t *testing.T) {
 			},
 			Follow: true,
 			Last:   7,
+			Steps:  true,
 		},
 	} {
 		got, err := ParseLogQuery(q.Values())

@@ -18,6 +18,17 @@ type Query struct {
 	Name         string           // exact, or *.x for all names below x; lower case; of the firewall, see [Record.DestNames]
 	Planes       []policy.Plane   // any of them
 	Verdicts     []policy.Verdict // any of them; then records without a verdict do not match
+
+	// Progress, if there is one, is told before each segment that is read how far the
+	// reading is. It ends the reading by returning false.
+	Progress func(Progress) bool
+}
+
+// Progress is how far a reading of the journal is, in bytes of the segments' files that it
+// has to read. Segments that are known to hold nothing of the time in question are none.
+type Progress struct {
+	Done  int64 `json:"done"`
+	Total int64 `json:"total"`
 }
 
 // Denied returns the verdicts of denied attempts, whether let pass or not.
@@ -39,6 +50,18 @@ func (q *Query) matchName(name string) bool {
 		return len(name) > len(parent) && strings.HasSuffix(name, parent)
 	}
 	return name == q.Name
+}
+
+// marks returns what stands in every line of a record that q selects: most lines need not
+// be parsed to know that they are not looked for.
+func (q *Query) marks() (marks [][]byte) {
+	if name := strings.TrimPrefix(q.Name, "*"); name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == "" {
+		marks = append(marks, []byte(name)) // no character of it is escaped
+	}
+	if q.Client.IsSingleIP() {
+		marks = append(marks, []byte(`"client":"`+q.Client.Addr().String())) // a zone may follow
+	}
+	return marks
 }
 
 // touches reports whether the time from from to to has part in [Since, Until).

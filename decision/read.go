@@ -6,12 +6,15 @@ import (
 	"io/fs"
 	"iter"
 	"math"
+	"os"
+	"path/filepath"
+	"slices"
 	"time"
 )
 
 // Read yields the records in a journal's folder that match q, oldest first.
 // Damage is yielded as a [*Damage] error, after which reading goes on; any
-// other error is the last. The box may write to the folder meanwhile; then the
+// other error is the last. Of lines that cannot match damage may not be told. The box may write to the folder meanwhile; then the
 // last line may be told as torn although it is only being written.
 func Read(dir string, q Query) iter.Seq2[Record, error] {
 	return readUntil(dir, q, edge{seq: math.MaxUint64, active: math.MaxUint64})
@@ -56,11 +59,19 @@ func readUntil(dir string, q Query, e edge) iter.Seq2[Record, error] {
 			yield(Record{}, err)
 			return
 		}
+		way := newWay(dir, &q, all)
+		marks := q.marks()
 		for i, l := range all {
 			if l.number > e.active {
 				return
 			}
-			p := part{number: l.number, limit: maxSegment + 1, last: e.seq}
+			if !way.read[i] {
+				continue
+			}
+			if !way.next(i) {
+				return
+			}
+			p := part{number: l.number, limit: maxSegment + 1, last: e.seq, marks: marks}
 			if l.number == e.active {
 				p.limit = e.sealed
 			}
@@ -68,11 +79,43 @@ func readUntil(dir string, q Query, e edge) iter.Seq2[Record, error] {
 				next, _ := peek(dir, all[i+1].number)
 				p.again = next.Header.First
 			}
-			if !q.passes(dir, l) && !p.read(dir, &q, yield) {
+			if !p.read(dir, &q, yield) {
 				return
 			}
 		}
 	}
+}
+
+// way is which segments are to be read, and how far that is.
+type way struct {
+	read     []bool
+	size     []int64
+	progress Progress
+	tell     func(Progress) bool
+}
+
+func newWay(dir string, q *Query, all []listed) *way {
+	w := &way{read: make([]bool, len(all)), size: make([]int64, len(all)), tell: q.Progress}
+	for i, l := range all {
+		if w.read[i] = !q.passes(dir, l); !w.read[i] || w.tell == nil {
+			continue
+		}
+		if info, err := os.Stat(filepath.Join(dir, l.name())); err == nil { // else it is gone
+			w.size[i] = info.Size()
+			w.progress.Total += info.Size()
+		}
+	}
+	return w
+}
+
+// next reports whether to read the i-th segment.
+func (w *way) next(i int) bool {
+	if w.tell == nil {
+		return true
+	}
+	now := w.progress
+	w.progress.Done += w.size[i]
+	return w.tell(now)
 }
 
 // passes reports whether a segment is known to hold nothing for q. Only the
@@ -88,9 +131,10 @@ func (q *Query) passes(dir string, l listed) bool {
 // part is what is to be read of a segment.
 type part struct {
 	number uint64
-	limit  int64  // bytes of a plain file
-	last   uint64 // seq
-	again  uint64 // the seq from which on the next segment may write again what this one ends with; 0: nothing
+	limit  int64    // bytes of a plain file
+	last   uint64   // seq
+	marks  [][]byte // see Query.marks
+	again  uint64   // the seq from which on the next segment may write again what this one ends with; 0: nothing
 }
 
 // read yields the part's records that match q, and reports whether to go on.
@@ -109,6 +153,9 @@ func (p *part) read(dir string, q *Query, yield func(Record, error) bool) bool {
 	for l, d := range src.lines() {
 		var r Record
 		ok := false
+		if d == nil && p.unmarked(l.raw) {
+			continue
+		}
 		if d == nil {
 			r, ok, d = src.record(l)
 		}
@@ -132,6 +179,17 @@ func (p *part) read(dir string, q *Query, yield func(Record, error) bool) bool {
 		}
 	}
 	return true
+}
+
+// recordStart is how the lines of records begin that the journal writes.
+var recordStart = []byte(`{"time":`)
+
+// unmarked reports whether a line is a record that is not looked for.
+func (p *part) unmarked(line []byte) bool {
+	if len(p.marks) == 0 || !bytes.HasPrefix(line, recordStart) {
+		return false
+	}
+	return slices.ContainsFunc(p.marks, func(mark []byte) bool { return !bytes.Contains(line, mark) })
 }
 
 // Usages yields the rollups of the segments whose records touch [since, until),

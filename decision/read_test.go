@@ -123,6 +123,71 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// What is looked for is found whatever the lines are passed over by, and how far the
+// reading is told before each segment.
+func TestReadMarks(t *testing.T) {
+	dir := t.TempDir()
+	j := mustOpen(t, Config{Dir: dir}, quickDisk(), defaults())
+	odd := "a\"b\u202e.example" // is escaped in its line
+	fw := Record{Plane: policy.Firewall, Client: netip.MustParseAddr("fe80::7%eth0"), Dest: netip.MustParseAddrPort("8.8.8.8:853")}
+	fw.SetDestNames([]string{"dns.google"})
+	for _, r := range []Record{denial("10.0.0.7", "ads.example"), denial("10.0.0.77", "more.ads.example"), denial("10.0.0.7", odd), fw, event("10.0.0.7 ads.example")} {
+		j.Record(r)
+	}
+	if err := j.flush(); err != nil {
+		t.Fatal(err)
+	}
+	j.writer.close()
+	one := func(a string) netip.Prefix { p := netip.MustParseAddr(a); return netip.PrefixFrom(p, p.BitLen()) }
+	for _, tt := range []struct {
+		q    Query
+		want string
+	}{
+		{Query{}, "[1 2 3 4 5]"},
+		{Query{Name: "ads.example"}, "[1]"},
+		{Query{Name: "*.ads.example"}, "[2]"},
+		{Query{Name: odd}, "[3]"},
+		{Query{Name: "dns.google"}, "[4]"},
+		{Query{Client: one("10.0.0.7")}, "[1 3]"},
+		{Query{Client: one("10.0.0.7"), Name: "ads.example"}, "[1]"},
+		{Query{Client: one("fe80::7")}, "[4]"},
+		{Query{Client: netip.MustParsePrefix("10.0.0.0/24")}, "[1 2 3]"},
+	} {
+		var got []uint64
+		records, damage := collect(t, dir, tt.q)
+		for _, r := range records {
+			got = append(got, r.Seq)
+		}
+		if fmt.Sprint(got) != tt.want || len(damage) > 0 {
+			t.Errorf("%+v: %v, want %s; %q", tt.q, got, tt.want, damage)
+		}
+	}
+}
+
+func TestReadProgress(t *testing.T) {
+	dir := history(t)
+	size := func(name string) int64 {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	second, third := size(packedName(2)), size(plainName(3))
+	var told []Progress
+	q := Query{After: 3, Progress: func(p Progress) bool { told = append(told, p); return true }}
+	if records, _ := collect(t, dir, q); len(records) != 6 {
+		t.Errorf("%d records", len(records))
+	}
+	if d := diff([]Progress{{0, second + third}, {second, second + third}}, told); d != "" {
+		t.Error(d)
+	}
+	q.Progress = func(p Progress) bool { return p.Done == 0 }
+	if records, _ := collect(t, dir, q); len(records) != 3 {
+		t.Errorf("%d records before the reading was ended", len(records))
+	}
+}
+
 // A compressed segment whose time does not touch the query's is not read.
 func TestReadPasses(t *testing.T) {
 	dir := history(t)

@@ -149,13 +149,27 @@ func (f *logFlags) query(now time.Time) (console.LogQuery, error) {
 
 // show writes the log that was asked for.
 func (f *logFlags) show(ctx context.Context, q console.LogQuery, p process) error {
+	var read *meter
+	if !f.follow {
+		read = newMeter(p.stderr, time.Now)
+	}
+	if read != nil { // the box tells by lines, the files by a call
+		q.Steps = true
+		q.Progress = func(p decision.Progress) bool { read.told(p); return true }
+	}
 	lines, where, err := f.source(ctx, q, p)
 	if err != nil {
 		return err
 	}
+	defer read.end()
 	out := newLogWriter(p.stdout, newDisplay(p.stdout, p.getenv), time.Local)
 	found := false
 	for line, err := range lines {
+		if line.Progress != nil {
+			read.told(*line.Progress)
+			continue
+		}
+		read.hide()
 		found = true
 		switch {
 		case err != nil:
@@ -172,6 +186,7 @@ func (f *logFlags) show(ctx context.Context, q console.LogQuery, p process) erro
 		}
 	}
 	if !found && !f.follow && ctx.Err() == nil {
+		read.hide()
 		fmt.Fprintln(p.stderr, "tillgate: no records in", where)
 	}
 	if f.follow && ctx.Err() == nil {
