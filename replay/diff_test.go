@@ -122,6 +122,8 @@ func TestDiff(t *testing.T) {
 			`"plane":"ntp","verdict":"deny","reason":"other-class","client":"10.20.9.7","port":123,"proto":"udp"`, "", "noted, would-deny to allow local-service"},
 		{"a packet within the store", []string{"10.20.5.7/32", "10.20.5.0/28"},
 			`"plane":"firewall","verdict":"deny","reason":"firewall","client":"10.20.0.7","port":9100,"proto":"tcp","dest":"10.20.5.8:9100"`, "", "passes, deny to allow local-service"},
+		{"a network whose service has ended", []string{"reason: ticket 1", "reason: ticket 1\n    until: 2026-11-21T00:00:00Z"},
+			`"plane":"firewall","verdict":"deny","reason":"firewall","client":"10.20.0.7","port":9100,"proto":"tcp","dest":"10.20.5.7:9100"`, "", "stops, allow to deny firewall"},
 		{"a packet to the Internet, observed", []string{"local/own]", "local/own], mode: observe"},
 			`"plane":"firewall","verdict":"deny","reason":"firewall","client":"10.20.0.7","port":853,"proto":"tcp","dest":"9.9.9.9:853"`, "", "passes, deny to would-deny firewall"},
 		{"a packet whose port will be redirected", []string{"www.own.example, ports: [tcp/443]", "push.own.example, ports: [tcp/5228]"},

@@ -71,6 +71,7 @@ func (d *Denials) Propose() (*Proposal, error) {
 	for _, g := range d.list() {
 		p.sort(g)
 	}
+	p.cut()
 	for _, w := range p.wishes {
 		p.place(w)
 	}
@@ -80,6 +81,19 @@ func (d *Denials) Propose() (*Proposal, error) {
 	}
 	slices.SortStableFunc(p.Notes, func(a, b Note) int { return cmp.Compare(b.Attempts, a.Attempts) })
 	return p, nil
+}
+
+// maxNames bounds the names that are proposed: those that were asked for most. Nobody
+// reviews more, and policy.yaml would not hold many more.
+const maxNames = 1000
+
+// cut leaves out the names that are too many, and counts what was asked of them.
+func (p *Proposal) cut() {
+	slices.SortStableFunc(p.wishes, func(a, b *wish) int { return cmp.Compare(b.host.Attempts, a.host.Attempts) })
+	for _, w := range p.wishes[min(len(p.wishes), maxNames):] {
+		p.Unlisted += w.host.Attempts
+	}
+	p.wishes = p.wishes[:min(len(p.wishes), maxNames)]
 }
 
 // policyOf is the file that the classes stand in.

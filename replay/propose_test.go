@@ -152,25 +152,51 @@ func names(hosts []Host) string {
 	return strings.Join(list, ", ")
 }
 
-// However much was denied, what is proposed is bounded, and is a policy that can be read.
+// However much was denied, what is proposed is bounded, and is a policy that can be read:
+// what was asked for most.
 func TestProposeIsBounded(t *testing.T) {
 	d := NewDenials(edited(t), now)
 	r := record(t, `"verdict":"deny","client":"10.20.0.7","name":"x.example"`)
+	long := strings.Repeat("."+strings.Repeat("x", 60), 3) + ".a-very-long-name-of-a-shop-that-sells-things.example"
 	for i := range MaxGroups + 10 {
-		r.Name = fmt.Sprintf("x%d.a-very-long-name-of-a-shop-that-sells-things.example", i)
+		r.Name = fmt.Sprint("x", i, long)
+		r.Count = uint64(i)
 		d.Add(r, "")
 	}
 	p, err := d.Propose()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Unlisted != 10 || p.Attempts != MaxGroups+10 || p.Allowed != MaxGroups || len(p.Own) != (MaxGroups+maxHosts-1)/maxHosts {
+	if p.Attempts != p.Allowed+p.Unlisted || len(p.Own) != maxNames/maxHosts {
 		t.Errorf("%d left out of %d, %d allowed by %d services", p.Unlisted, p.Attempts, p.Allowed, len(p.Own))
 	}
 	for _, o := range p.Own {
-		if len(o.Hosts) > maxHosts {
-			t.Errorf("%s has %d hosts", o.ID, len(o.Hosts))
+		for _, h := range o.Hosts {
+			if len(o.Hosts) > maxHosts || h.Attempts < MaxGroups-maxNames {
+				t.Errorf("%s has %d hosts, and %s, %d times asked for", o.ID, len(o.Hosts), h.Name, h.Attempts)
+			}
 		}
+	}
+}
+
+// So is what is said of what is not proposed.
+func TestNotesAreBounded(t *testing.T) {
+	d := NewDenials(edited(t), now)
+	r := record(t, `"verdict":"deny","client":"10.20.0.7","name":"x.example"`)
+	for i := range maxNotes + 10 {
+		r.Name = fmt.Sprint("x", i, ".ads.example")
+		d.Add(r, "")
+	}
+	p, err := d.Propose()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := p.File("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := string(file.Data); strings.Count(text, "take that rule away") != maxNotes || !strings.Contains(text, "\n#   and 10 more\n") {
+		t.Errorf("the file is\n%s", text)
 	}
 }
 

@@ -112,7 +112,7 @@ func writeProposal(p process, proposal *replay.Proposal, file policy.File, out s
 		say("at its top: %s of other kinds, and why no rule is proposed", plural(left-proposal.Unlisted, "attempt"))
 	}
 	if proposal.Unlisted > 0 {
-		say("%s to more than %d destinations are left out; choose with --client or --class", plural(proposal.Unlisted, "attempt"), replay.MaxGroups)
+		say("left out: %s at the less asked of too many destinations; choose with --client or --class", plural(proposal.Unlisted, "attempt"))
 	}
 	if proposal.Unjudged > 0 {
 		say("of %s too little is recorded to tell", plural(proposal.Unjudged, "attempt"))
