@@ -226,32 +226,6 @@ func (j *Journal) Record(r Record) {
 	}
 }
 
-// Repeat counts an attempt as a repeat and reports true if k's window is open,
-// and was opened under the policy in force. If not, nothing was counted: the
-// caller gives the full [Journal.Record].
-// k.Name may point into a buffer that is used again. Repeat allocates nothing.
-func (j *Journal) Repeat(k Key) bool {
-	if !j.repeats.repeat(k, j.cfg.PolicyID(), j.cfg.Now()) {
-		return false
-	}
-	if k.Event == "" {
-		j.decided.add(k.Plane, k.Verdict, k.Reason, 1)
-	}
-	return true
-}
-
-// Repeats takes n attempts that the caller has counted, the first and the last of them so
-// long ago, all of them such as r says, which is written only if there is no open window. It is
-// as if each had been given to [Journal.Repeat] and, in vain, to [Journal.Record].
-func (j *Journal) Repeats(r Record, n uint64, first, last time.Duration) {
-	now := j.cfg.Now()
-	r.Time, r.UntrustedTime = now.Add(-first), !j.cfg.Coarse()
-	if n > 1 {
-		r.Count, r.Until = n, now.Add(-last)
-	}
-	j.Record(r)
-}
-
 // emit is put with the lock.
 func (j *Journal) emit(r Record) {
 	j.mu.Lock()

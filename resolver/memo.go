@@ -22,9 +22,6 @@ const (
 	// others in each query.
 	memoQuery = headerSize + maxWireName + 4 + optSize
 	memoKey   = 16 + 16 + 4 + memoQuery - 2
-
-	maxWireName = 255 // RFC 1035 §2.3.4
-	optSize     = 11  // RFC 6891 §6.1.2
 )
 
 // A memo is what one reader answered within the last second, byte for byte: who asks the same
@@ -161,21 +158,6 @@ func (m *memo) look(p *pktinfo.Packet) int {
 	}
 	m.used, m.hash = len(key), maphash.Bytes(m.seed, key)
 	return asked
-}
-
-// nameEnd returns where the name of a query's question ends; 0: nowhere, or elsewhere.
-func nameEnd(wire []byte) int {
-	for at := headerSize; at < len(wire) && at < headerSize+maxWireName; {
-		length := int(wire[at])
-		if length > 63 {
-			return 0
-		}
-		at += 1 + length
-		if length == 0 {
-			return at
-		}
-	}
-	return 0
 }
 
 // place returns where the query is remembered that was looked for, or nil.

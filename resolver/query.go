@@ -62,8 +62,11 @@ const (
 
 var faultRcodes = [...]int{formErr: dns.RcodeFormatError, notImpl: dns.RcodeNotImplemented, badVers: dns.RcodeBadVers}
 
-// headerSize is that of a DNS message (RFC 1035 §4.1.1).
-const headerSize = 12
+const (
+	headerSize  = 12  // bytes of a DNS message (RFC 1035 §4.1.1)
+	maxWireName = 255 // of a name (§2.3.4)
+	optSize     = 11  // of an OPT without options (RFC 6891 §6.1.2)
+)
 
 // isQuery reports whether a message is one. Any answer to something else could start a loop.
 func isQuery(wire []byte) bool { return len(wire) >= headerSize && wire[2]&0x80 == 0 }
@@ -94,6 +97,21 @@ func parse(wire []byte) (*dns.Msg, fault) {
 		return m, judge(m)
 	}
 	return unpack(wire)
+}
+
+// nameEnd returns where the name of a query's question ends; 0: nowhere, or elsewhere.
+func nameEnd(wire []byte) int {
+	for at := headerSize; at < len(wire) && at < headerSize+maxWireName; {
+		length := int(wire[at])
+		if length > 63 {
+			return 0
+		}
+		at += 1 + length
+		if length == 0 {
+			return at
+		}
+	}
+	return 0
 }
 
 // bare reports whether a query whose name ends at end has one question and, beyond that, nothing

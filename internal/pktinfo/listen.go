@@ -15,7 +15,8 @@ import (
 // each to one. All are made with control. Port 0 is one port for all.
 //
 // The first is bound as if it were alone: by SO_REUSEPORT all must agree, so an address that
-// another socket has is an error, also if that one would share it.
+// another socket has is an error, also if that one would share it. Afterwards only a program
+// of the same user that says it too could join them.
 func ListenUDP(ctx context.Context, network, address string, n int, control func(network, address string, c syscall.RawConn) error) (conns []*net.UDPConn, err error) {
 	defer func() {
 		if err != nil {

@@ -126,8 +126,8 @@ func TestSend(t *testing.T) {
 	}
 }
 
-// Each client reaches one of the sockets of an address, and nobody else can have it: not
-// before, not afterwards, not even who would share it.
+// Each client reaches one of the sockets of an address. One that somebody else has is an
+// error, also if that one would share it.
 func TestListenUDP(t *testing.T) {
 	for _, network := range []string{"udp4", "udp6"} {
 		loopback := map[string]string{"udp4": "127.0.0.1:0", "udp6": "[::1]:0"}[network]
