@@ -143,6 +143,48 @@ func TestDigest(t *testing.T) {
 	}
 }
 
+// Digests are read of the heads of compressed segments, and nothing behind: what follows
+// may as well be gone.
+func TestDigestsReadHeads(t *testing.T) {
+	dir := history(t)
+	want := 0
+	for d, err := range Digests(dir, time.Time{}, time.Time{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		want += len(d.Uses)
+	}
+	for _, n := range []uint64{1, 2} {
+		edit(t, filepath.Join(dir, packedName(n)), func(b []byte) []byte {
+			_, rest, _ := skippable(b)
+			_, rest, _ = skippable(rest)
+			_, rest, ok := skippable(rest)
+			if !ok || len(rest) == 0 {
+				t.Fatal("it has no three frames and content")
+			}
+			return b[:len(b)-len(rest)]
+		})
+	}
+	got := 0
+	for d, err := range Digests(dir, time.Time{}, time.Time{}) {
+		if err != nil {
+			t.Error(err)
+		}
+		got += len(d.Uses)
+	}
+	if got != want || want == 0 {
+		t.Errorf("%d rows, want %d", got, want)
+	}
+	// Those of another time are not even that.
+	var numbers []uint64
+	for d := range Digests(dir, at("2026-11-22T00:00:00Z"), at("2026-11-23T00:00:00Z")) {
+		numbers = append(numbers, d.Segment)
+	}
+	if fmt.Sprint(numbers) != "[2 3]" { // the open one does not say
+		t.Errorf("segments %v", numbers)
+	}
+}
+
 // A digest that says other than its records is a break.
 func TestVerifyDigest(t *testing.T) {
 	dir := chained(t)

@@ -37,15 +37,14 @@ func (r *Report) policyPart() Part {
 		p.say("Drift: %s.", d)
 	}
 	switch {
-	case p.Bad:
 	case r.Running == "":
 		p.say("No box runs: this is the policy of the files, not of a box.")
-	default:
+		if r.Policy.Last != "" && r.Policy.Last != r.Policy.ID {
+			p.Bad = true
+			p.say("Drift: the box that wrote the journal had policy %s in force.", r.Policy.Last)
+		}
+	case !p.Bad:
 		p.say("The files on disk are those in force.")
-	}
-	if r.Policy.Last != "" && r.Policy.Last != r.Policy.ID {
-		p.Bad = true
-		p.say("The last change in the journal put %s in force, not this policy.", r.Policy.Last)
 	}
 	p.say("What no rule allows to a class is denied.")
 	for _, c := range r.Policy.Classes {

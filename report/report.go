@@ -48,7 +48,7 @@ type Policy struct {
 	Hash   string   `json:"hash"` // SHA-256
 	Origin string   `json:"origin"`
 	Mode   string   `json:"mode"`
-	Last   string   `json:"last,omitempty"`  // the id in the last record of a change; empty: none since
+	Last   string   `json:"last,omitempty"`  // the id in the last record of a change, a start and the like
 	Drift  []string `json:"drift,omitempty"` // how the files differ from what is in force
 
 	Classes []Class `json:"classes"`

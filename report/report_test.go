@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +27,8 @@ func written(t *testing.T, now *time.Time, runs ...func(j *decision.Journal)) (d
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "journal")
 	for _, run := range runs {
-		j, err := decision.Open(decision.Config{Dir: dir, Now: func() time.Time { return *now }})
+		j, err := decision.Open(decision.Config{Dir: dir, Now: func() time.Time { return *now },
+			PolicyID: func() string { return "0123456789ab" }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,6 +117,15 @@ func TestMake(t *testing.T) {
 		t.Errorf("policy %+v", rep.Policy)
 	}
 	testForms(t, &rep)
+
+	// Without a box, the files are compared with what it had in force when it wrote last.
+	src.Running, src.Drift = "", nil
+	if rep, err = Make(t.Context(), src); err != nil {
+		t.Fatal(err)
+	}
+	if p := rep.Parts()[0]; !p.Bad || !slices.Contains(p.Text, "Drift: the box that wrote the journal had policy 0123456789ab in force.") {
+		t.Errorf("%+v", p)
+	}
 }
 
 // testForms checks what is made of a report in which hostile was asked for.

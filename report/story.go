@@ -47,7 +47,7 @@ type storyteller struct {
 	since  time.Time
 	out    Story
 	seq    uint64            // of the last record that was told
-	policy string            // in force after the last good change
+	policy string            // in force when the last of them was written
 	open   map[string]Outage // by part
 	last   time.Time         // of anything that the box wrote
 	stop   *decision.Record  // the box stopped, and has not begun again
@@ -71,11 +71,9 @@ func (s *storyteller) add(d *decision.Digest) {
 
 func (s *storyteller) event(r *decision.Record) {
 	told := !r.Time.Before(s.since)
+	s.policy = cmp.Or(r.Policy, s.policy)
 	switch {
 	case r.Plane == policy.Policy:
-		if id, ok := strings.CutSuffix(firstWords(r.Detail), " in force"); ok {
-			s.policy = id
-		}
 		if told {
 			s.out.Changes = s.tell(s.out.Changes, r)
 		}
@@ -193,12 +191,6 @@ func (s *storyteller) end(now time.Time, running bool) Story {
 		s.out.Outages = append(s.out.Outages, o)
 	}
 	return s.out
-}
-
-// firstWords is what stands before the first colon.
-func firstWords(text string) string {
-	before, _, _ := strings.Cut(text, ":")
-	return before
 }
 
 // sorted returns what is open in the order in which it began.
