@@ -19,6 +19,7 @@
 //	GET /v1/session                                    who is logged in, by TCP alone
 //	POST /v1/login {"password": "..."}                 by TCP alone
 //	POST /v1/logout {}                                 by TCP alone
+//	GET /metrics                                       numbers for Prometheus, by TCP alone
 //
 // Each but the log and the events answers with one JSON object, an error with {"error": "..."}.
 // The log is a stream of lines: the journal's records as they are written, and

@@ -89,19 +89,19 @@ func TestFirewallRecordsRefused(t *testing.T) {
 		body   string
 		status int
 	}{
-		{"as it should be", process(me), recordsType, good + good, 200},
-		{"root", process(0), recordsType, good, 200},
+		{"as it should be", asUser(me), recordsType, good + good, 200},
+		{"root", asUser(0), recordsType, good, 200},
 		{"who is logged in on TCP", caller{by: "console", change: true}, recordsType, good, 403},
-		{"another user", process(me + 1), recordsType, good, 403},
+		{"another user", asUser(me + 1), recordsType, good, 403},
 		{"nobody known", caller{}, recordsType, good, 403},
-		{"a form", process(me), "text/plain", good, 415},
-		{"another plane", process(me), recordsType, good + strings.Replace(good, `"firewall"`, `"dns"`, 1), 400},
-		{"another reason", process(me), recordsType, strings.Replace(good, `"reason":"firewall"`, `"reason":"rate"`, 1), 400},
-		{"allowed", process(me), recordsType, strings.Replace(good, "deny", "allow", 1), 400},
-		{"no decision", process(me), recordsType, strings.Replace(good, "{", `{"event":"gap",`, 1), 400},
-		{"no record", process(me), recordsType, good + "{\n", 400},
-		{"too many", process(me), recordsType, strings.Repeat(good, maxRecords+1), 400},
-		{"too long", process(me), recordsType, good + strings.Repeat(" ", maxRecordsBody), 400},
+		{"a form", asUser(me), "text/plain", good, 415},
+		{"another plane", asUser(me), recordsType, good + strings.Replace(good, `"firewall"`, `"dns"`, 1), 400},
+		{"another reason", asUser(me), recordsType, strings.Replace(good, `"reason":"firewall"`, `"reason":"rate"`, 1), 400},
+		{"allowed", asUser(me), recordsType, strings.Replace(good, "deny", "allow", 1), 400},
+		{"no decision", asUser(me), recordsType, strings.Replace(good, "{", `{"event":"gap",`, 1), 400},
+		{"no record", asUser(me), recordsType, good + "{\n", 400},
+		{"too many", asUser(me), recordsType, strings.Repeat(good, maxRecords+1), 400},
+		{"too long", asUser(me), recordsType, good + strings.Repeat(" ", maxRecordsBody), 400},
 	} {
 		taken := 0
 		api := NewAPI(t.Context(), Config{

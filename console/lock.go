@@ -13,7 +13,7 @@ import (
 	"tillgate/policy"
 )
 
-// maxHashing is how many passwords wait to be looked at; one is, at a time.
+// maxHashing is how many passwords are looked at, or wait for it; one is, at a time.
 const maxHashing = 4
 
 var (
@@ -28,7 +28,7 @@ type lock struct {
 	record   func(decision.Record)
 	sessions sessions
 	guesses  guesses
-	waiting  chan struct{} // a token for each password that is to be looked at
+	waiting  chan struct{} // a token for each password that is looked at, or is to be
 	hashing  chan struct{} // one for that which is
 
 	mu     sync.Mutex

@@ -62,19 +62,19 @@ func TestObserveRequests(t *testing.T) {
 		body   string
 		status int
 	}{
-		{"as it should be", process(me), "application/json", "POST", good, 200},
-		{"with a charset", process(me), "application/json; charset=utf-8", "POST", good, 200},
-		{"root", process(0), "application/json", "POST", good, 200},
+		{"as it should be", asUser(me), "application/json", "POST", good, 200},
+		{"with a charset", asUser(me), "application/json; charset=utf-8", "POST", good, 200},
+		{"root", asUser(0), "application/json", "POST", good, 200},
 		{"who is logged in", caller{by: "console", change: true}, "application/json", "POST", good, 200},
-		{"another user", process(me + 1), "application/json", "POST", good, 403},
+		{"another user", asUser(me + 1), "application/json", "POST", good, 403},
 		{"nobody known", caller{}, "application/json", "POST", good, 403},
-		{"a form", process(me), "application/x-www-form-urlencoded", "POST", good, 415},
-		{"no type", process(me), "", "POST", good, 415},
-		{"by GET", process(me), "application/json", "GET", good, 405},
-		{"no JSON", process(me), "application/json", "POST", "class=pos", 400},
-		{"an unknown key", process(me), "application/json", "POST", `{"class": "pos", "for": "2h", "until": "now"}`, 400},
-		{"two objects", process(me), "application/json", "POST", good + good, 400},
-		{"too long", process(me), "application/json", "POST", `{"class": "` + strings.Repeat("x", maxBody) + `"}`, 400},
+		{"a form", asUser(me), "application/x-www-form-urlencoded", "POST", good, 415},
+		{"no type", asUser(me), "", "POST", good, 415},
+		{"by GET", asUser(me), "application/json", "GET", good, 405},
+		{"no JSON", asUser(me), "application/json", "POST", "class=pos", 400},
+		{"an unknown key", asUser(me), "application/json", "POST", `{"class": "pos", "for": "2h", "until": "now"}`, 400},
+		{"two objects", asUser(me), "application/json", "POST", good + good, 400},
+		{"too long", asUser(me), "application/json", "POST", `{"class": "` + strings.Repeat("x", maxBody) + `"}`, 400},
 	} {
 		called := false
 		api := NewAPI(t.Context(), Config{

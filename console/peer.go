@@ -29,12 +29,12 @@ func withPeer(ctx context.Context, conn net.Conn) context.Context {
 	if err != nil || peer == nil {
 		return ctx
 	}
-	return withCaller(ctx, process(int(peer.Uid)))
+	return withCaller(ctx, asUser(int(peer.Uid)))
 }
 
-// process is a caller at the socket. Root may change what the box does, and who
+// asUser is a caller at the socket. Root may change what the box does, and who
 // the box runs as. Its group may only look.
-func process(uid int) caller {
+func asUser(uid int) caller {
 	return caller{by: userName(uid), change: uid == 0 || uid == os.Geteuid(), local: true}
 }
 

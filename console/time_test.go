@@ -41,9 +41,9 @@ func TestResetTimeOthers(t *testing.T) {
 		body   string
 		status int
 	}{
-		"another user":     {process(os.Geteuid() + 1), "{}", 403},
+		"another user":     {asUser(os.Geteuid() + 1), "{}", 403},
 		"nobody known":     {caller{}, "{}", 403},
-		"something unread": {process(os.Geteuid()), `{"level": "fine"}`, 400},
+		"something unread": {asUser(os.Geteuid()), `{"level": "fine"}`, 400},
 	} {
 		api := NewAPI(t.Context(), Config{
 			ResetTime: func(context.Context, string) (TimeReset, error) {

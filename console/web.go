@@ -1,8 +1,10 @@
 package console
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -172,8 +174,7 @@ func (w *web) start(s *site) {
 	on := w.serving
 	ctx, end := context.WithCancel(on.ctx)
 	s.end = end
-	// Who knocks is no news, and may do so often.
-	srv := newServer(w.guard(s, w.handler(s, on.api)), slog.NewLogLogger(w.log.Handler(), slog.LevelDebug))
+	srv := newServer(w.guard(s, w.handler(s, on.api)), log.New(complaints{w.log}, "", 0))
 	l := s.l
 	on.sites.Go(func() {
 		if err := serveUntil(ctx, srv, l); err != nil {
@@ -183,6 +184,19 @@ func (w *web) start(s *site) {
 			}
 		}
 	})
+}
+
+// complaints takes what net/http has to say. Who knocks and speaks no TLS, or does not know
+// the certificate, is no news, and may do so often.
+type complaints struct{ log *slog.Logger }
+
+func (c complaints) Write(p []byte) (int, error) {
+	level := slog.LevelWarn
+	if bytes.HasPrefix(p, []byte("http: TLS handshake error ")) {
+		level = slog.LevelDebug
+	}
+	c.log.Log(context.Background(), level, "console", "said", string(bytes.TrimSpace(p)))
+	return len(p), nil
 }
 
 // serve answers until ctx ends.

@@ -2,12 +2,15 @@ package console
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"io"
+	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -287,6 +290,20 @@ func TestWebSlowClient(t *testing.T) {
 				<-ended
 			})
 		})
+	}
+}
+
+// A fault of the box's own is told, a stranger's is not.
+func TestWebComplaints(t *testing.T) {
+	var said bytes.Buffer
+	l := log.New(complaints{slog.New(slog.NewTextHandler(&said, nil))}, "", 0)
+	l.Print("http: TLS handshake error from 10.20.9.5:40000: EOF")
+	if said.Len() > 0 {
+		t.Errorf("told: %s", said.String())
+	}
+	l.Print("http: panic serving 10.20.9.5:40000: nil map")
+	if !strings.Contains(said.String(), `level=WARN msg=console said="http: panic serving`) {
+		t.Errorf("told: %s", said.String())
 	}
 }
 

@@ -206,7 +206,9 @@ func common(r Record) Record {
 	r.Time, r.Count, r.Until = time.Time{}, 0, time.Time{}
 	r.Answers, r.CNAME = nil, nil
 	r.Up, r.Down, r.Ms, r.OffsetMs = 0, 0, 0, 0
-	if r.Plane != policy.Firewall { // its repeats have one destination, and what is said of that
+	// The firewall's repeats have one destination, those of a login one outcome, and what is
+	// said of that.
+	if r.Plane != policy.Firewall && r.Event != EventLogin {
 		r.Dest, r.Detail = netip.AddrPort{}, ""
 	}
 	return r

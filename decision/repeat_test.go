@@ -552,3 +552,26 @@ func TestRepeatsOfTheFirewall(t *testing.T) {
 		}
 	})
 }
+
+// Who tries passwords all day makes few records of it; who gets in stands out.
+func TestRepeatsOfLogins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := mustOpen(t, Config{Dir: t.TempDir(), Sync: time.Minute}, quickDisk(), defaults())
+		login := Record{Plane: policy.System, Event: EventLogin, Client: netip.MustParseAddr("10.20.9.5")}
+		wrong, limited, right := login, login, login
+		wrong.Detail, limited.Detail, limited.Reason, right.Detail, right.By = "wrong", "not looked at", policy.RateLimited, "in", "console"
+		for _, r := range []Record{wrong, wrong, wrong, limited, limited, right} {
+			j.Record(r)
+		}
+		j.repeats.writeCounts()
+		var got []string
+		for _, r := range pendingRecords(t, j) {
+			got = append(got, fmt.Sprintf("%s %d", r.Detail, r.Count))
+		}
+		slices.Sort(got)
+		want := []string{"in 0", "not looked at 0", "not looked at 1", "wrong 0", "wrong 2"}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	})
+}

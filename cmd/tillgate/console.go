@@ -121,7 +121,7 @@ func writeReach(w io.Writer, r console.Reach) {
 	if r.Fingerprint != "" {
 		fmt.Fprintln(w, "  certificate SHA-256 "+printable(r.Fingerprint))
 	}
-	if r.State != "ok" {
+	if r.State != "ok" || len(r.URLs) == 0 {
 		fmt.Fprintln(w, "  "+printable(r.Text))
 	}
 }

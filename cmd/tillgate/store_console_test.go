@@ -43,10 +43,10 @@ firewall: {admin: [`+admin.Addr4.String()+`/32]}
 	passwd := append(append([]string{"env"}, store.Box.Env...), "sh", "-c", "echo '"+password+"' | tillgate console passwd --json")
 	out, err := store.Box.Run(t.Context(), passwd...)
 	var reach console.Reach
-	if err := json.Unmarshal([]byte(out), &reach); err != nil || !reach.Password || reach.State != "ok" || reach.Fingerprint == "" {
+	if bad := json.Unmarshal([]byte(out), &reach); err != nil || bad != nil || !reach.Password || reach.State != "ok" || reach.Fingerprint == "" {
 		t.Fatalf("the password is not in force: %v\n%s", err, out)
 	}
-	if out, err = store.Box.Tillgate(t.Context(), "status"); err == nil && !strings.Contains(out, reach.Fingerprint) {
+	if out, _ = store.Box.Tillgate(t.Context(), "status", "--json"); !strings.Contains(out, reach.Fingerprint) {
 		t.Errorf("status does not tell the fingerprint:\n%s", out)
 	}
 
