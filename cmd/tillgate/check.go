@@ -35,7 +35,8 @@ DNS says. From a machine in the terminals' network that tests all of the box; on
 box itself, give the address that it has in that network.
 
 The exit status is 1 when a required destination is not reached; with --class also when
-a conditional one is not, or one of the store's own.`,
+a conditional one is not, or one of the store's own. Of the time servers three are
+enough, as the box is the terminals' own.`,
 		Example: `  tillgate check
   tillgate check --class sunmi
   tillgate check --via 10.20.1.1

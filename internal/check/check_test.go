@@ -1,6 +1,7 @@
 package check
 
 import (
+	"bufio"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -12,6 +13,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/http"
 	"net/netip"
 	"strings"
 	"sync"
@@ -100,7 +102,7 @@ func (in *internet) secure(name string, signer pkix.Name, begins, ends time.Dura
 	config := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 	return func(c net.Conn) {
 		t := tls.Server(c, config)
-		if t.Handshake() == nil {
+		if _, err := http.ReadRequest(bufio.NewReader(t)); err == nil {
 			io.WriteString(t, "HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\nConnection: close\r\n\r\n")
 			t.Write(make([]byte, 3_000_000))
 		}

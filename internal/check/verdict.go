@@ -13,7 +13,7 @@ import (
 // A Verdict is what a test says in the end.
 type Verdict struct {
 	// OK is that no required destination failed; of a class that was asked for, also no
-	// conditional one and none of the store's own.
+	// conditional one and none of the store's own. Of the time servers three are enough.
 	OK       bool     `json:"ok"`
 	Headline string   `json:"headline"`           // what is wrong, in a sentence
 	Do       string   `json:"do,omitempty"`       // about it
@@ -52,6 +52,11 @@ func (c *Checker) judge(plan Plan, results []Result) Verdict {
 	// In the order of the plan, whatever came first.
 	slices.SortStableFunc(results, func(a, b Result) int { return plan.index(a.Target) - plan.index(b.Target) })
 	s := summary{plan: plan}
+	for _, r := range results {
+		if r.OK && r.Proto == policy.UDP.String() {
+			s.clocks++
+		}
+	}
 	failures := make(map[string][]Result) // by service
 	for _, r := range results {
 		i := slices.IndexFunc(v.Rows, func(row Row) bool { return row.Service == r.Service })
@@ -142,14 +147,22 @@ func (p Plan) index(t Target) int {
 // summary is what the headline is made of.
 type summary struct {
 	plan   Plan
+	clocks int // time servers that have the time
 	tried  []Result
 	failed []Result // that count
 	others []Result // that failed, and do not count
 }
 
+// enoughClocks is how many time servers the box needs: time.quorum, by default. The
+// devices have the time of it, so a pool may have a server that is away.
+const enoughClocks = 3
+
 // counts reports whether a failure of this destination is one of the whole: whether the
 // devices need it is known only of a class.
 func (s *summary) counts(r Result) bool {
+	if r.Proto == policy.UDP.String() && s.clocks >= enoughClocks {
+		return false
+	}
 	switch r.Requirement {
 	case policy.Required.String():
 		return true
@@ -194,6 +207,8 @@ func (s *summary) scope(good int, about []Result) string {
 	switch {
 	case good == 0:
 		return "Nothing is reached"
+	case counted == 0:
+		return fmt.Sprintf("%d of %d destinations %s not reached", len(about), len(s.tried), are(len(about)))
 	case len(s.failed) == 0:
 		return fmt.Sprintf("All %d %s are reached, but of the others %d of %d %s not", counted, kind, len(about), len(s.tried)-counted, are(len(about)))
 	}

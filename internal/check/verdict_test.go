@@ -74,6 +74,7 @@ func TestHeadline(t *testing.T) {
 		"one certificate":     {"", outcomes("required", "...d"), nil, false, "1 of 4 required destinations is not reached: certificates are not valid at this time (d.test:443)."},
 		"time servers":        {"pos", clocks(-3600, -3600.5, -3601, 0), nil, false, "The clock of this test is wrong: by 3 of 4 time servers the time is 1h0m0s behind it."},
 		"one time server":     {"pos", clocks(0, 0, -3600), nil, false, "1 of 3 destinations that class pos needs is not reached: time servers have another time (c.time.test:123)."},
+		"enough have it":      {"pos", clocks(0, 0, 0, -3600), nil, true, "1 of 4 destinations is not reached: time servers have another time (d.time.test:123)."},
 		"they disagree":       {"pos", clocks(-3600, 50, 9000), nil, false, "Nothing is reached: time servers have another time (a.time.test:123, b.time.test:123 and 1 more)."},
 	} {
 		c := Direct(Config{Troubles: func() []string { return tt.troubles }}, nil)
