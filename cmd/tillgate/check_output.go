@@ -253,10 +253,13 @@ func speedWords(s check.Speed) string {
 	case s.Seen > 0:
 		words = append(words, "the fastest download that tunnels have seen came with "+mbits(s.Seen)+", which may be all that was wanted; "+enough(s.Seen)+"; --speed URL measures")
 	}
+	if words == nil {
+		return "no download has shown it yet; --speed URL measures it against the " + mbits(s.Wanted) + " of the document"
+	}
 	return strings.Join(words, ". ")
 }
 
 // mbits is a speed as providers of lines write it.
 func mbits(bps uint64) string {
-	return strconv.FormatFloat(float64(bps)/1e6, 'f', 1, 64) + " Mbit/s"
+	return strconv.FormatFloat(math.Round(float64(bps)/1e5)/10, 'f', -1, 64) + " Mbit/s"
 }

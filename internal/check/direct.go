@@ -167,7 +167,7 @@ func connectTrouble(err error) *Trouble {
 	case errors.Is(err, context.Canceled):
 		return &Trouble{Interrupted, "the test was ended"}
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return &Trouble{TimedOut, "no answer"}
+		return &Trouble{TimedOut, "timed out"}
 	}
 	return &Trouble{Broken, strings.ToLower(err.Error())}
 }
