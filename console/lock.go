@@ -36,11 +36,14 @@ type lock struct {
 	broken error             // why the password that is set can't be used
 	key    [sha256.Size]byte // of this run
 	known  [sha256.Size]byte // by key, the password that was right last
+	same   context.Context   // ends when the password changes
+	change context.CancelFunc
 }
 
 func newLock(record func(decision.Record)) *lock {
 	l := &lock{record: record, waiting: make(chan struct{}, maxHashing), hashing: make(chan struct{}, 1)}
 	rand.Read(l.key[:]) // never fails
+	l.same, l.change = context.WithCancel(context.Background())
 	return l
 }
 
@@ -50,14 +53,22 @@ func (l *lock) set(h *passwordHash, broken error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.hash, l.broken, l.known = h, broken, [sha256.Size]byte{}
+	l.change()
+	l.same, l.change = context.WithCancel(context.Background())
 	l.sessions.endAll()
 }
 
 // locked reports whether a password is asked for, though it may be that none is right.
 func (l *lock) locked() bool {
+	_, open := l.open()
+	return !open
+}
+
+// open reports whether no password is asked for, and returns what ends when one is.
+func (l *lock) open() (context.Context, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.hash != nil || l.broken != nil
+	return l.same, l.hash == nil && l.broken == nil
 }
 
 // ready is nil if somebody can log in.

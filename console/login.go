@@ -18,23 +18,22 @@ type Session struct {
 const hintLook = "to change anything here, set a password on the box, and log in: tillgate console passwd"
 
 // forUsers serves the API to who is logged in, and to this machine as long as there is no
-// password. Streams end with their session.
+// password. Streams end with what they were allowed by.
 func (w *web) forUsers(s *site, api http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		ctx := r.Context()
-		switch in, ok := w.lock.sessions.use(tokenOf(s, r)); {
-		case ok:
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithCancel(ctx)
-			defer cancel()
-			defer context.AfterFunc(in, cancel)()
-			ctx = withCaller(ctx, caller{by: consoleUser, change: true})
-		case s.secure || w.lock.locked():
+		who := caller{by: consoleUser, change: true}
+		allowed, ok := w.lock.sessions.use(tokenOf(s, r))
+		if !ok && !s.secure {
+			who = caller{hint: hintLook}
+			allowed, ok = w.lock.open()
+		}
+		if !ok {
 			refuse(rw, http.StatusUnauthorized, errors.New("log in first"))
 			return
-		default:
-			ctx = withCaller(ctx, caller{hint: hintLook})
 		}
+		ctx, cancel := context.WithCancel(withCaller(r.Context(), who))
+		defer cancel()
+		defer context.AfterFunc(allowed, cancel)()
 		api.ServeHTTP(rw, r.WithContext(ctx))
 	})
 }

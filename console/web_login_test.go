@@ -215,6 +215,26 @@ func TestWebLoginLoopback(t *testing.T) {
 	}
 }
 
+// Who looks without a password does so no longer than there is none.
+func TestWebPasswordEndsLooking(t *testing.T) {
+	c, at := serveWeb(t, Config{Journal: openJournal(t), Web: WebConfig{Listen: []string{"127.0.0.1:0"}}})
+	b, url := newBrowser(t, nil), "http://"+at[0].String()
+	stream := b.send(t, "GET", url+"/v1/log?follow=1", "")
+	defer stream.Body.Close()
+	if stream.StatusCode != http.StatusOK {
+		t.Fatal(stream.Status)
+	}
+	if _, err := NewClient(c.cfg.Socket).SetPassword(t.Context(), NewPassword{quick("correct horse").String()}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(stream.Body); err == nil {
+		t.Error("a stream goes on, or looks complete")
+	}
+	if got := b.ask(t, "GET", url+"/v1/status", ""); !strings.HasPrefix(got, "401 ") {
+		t.Error(got)
+	}
+}
+
 // One connection more than there may be of the machine's own is closed at once.
 func TestWebConnectionsBounded(t *testing.T) {
 	_, at := serveWeb(t, Config{Web: WebConfig{Listen: []string{"127.0.0.1:0"}}})
