@@ -1,12 +1,13 @@
 // The document's own port test, at a button: every destination, as the results come in.
 import {h, heading, field, choice, badge, notice, table} from "./dom.js";
 import {get, postLines} from "./api.js";
+import {session} from "./session.js";
 import {target} from "./record.js";
 
 export const title = "Check";
 
 export async function show(main, filters, signal) {
-	const policy = await get("policy", {}, signal);
+	const [policy, me] = await Promise.all([get("policy", {}, signal), session()]);
 	if (signal.aborted) return;
 	const button = h("button", {}, "Check now");
 	const form = h("form", {class: "filters", "aria-label": "What to check", submit: (event) => { event.preventDefault(); run(); }},
@@ -15,7 +16,7 @@ export async function show(main, filters, signal) {
 	const told = h("div", {role: "status"}), results = h("div", {});
 	main.append(heading("Check"),
 		h("p", {class: "muted"}, "From the box itself: is every documented name resolved, reached, and who it says it is? It takes up to a minute."),
-		form, told, results);
+		me.may_change ? form : notice(me.hint, "info"), told, results);
 
 	async function run() {
 		button.disabled = true;

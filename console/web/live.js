@@ -1,6 +1,7 @@
 // The log as it happens. Each record comes once, whatever became of the connection: who
 // comes back says which one he had last.
 import {eventsURL, whyRefused} from "./api.js";
+import {lookNow} from "./health.js";
 
 // again is how long to wait after a refusal, in milliseconds.
 const again = 10000;
@@ -29,6 +30,7 @@ export function follow(filters, told, signal) {
 		source.addEventListener("gap", (event) => told.gap(JSON.parse(event.data)));
 		source.addEventListener("damage", (event) => told.damage(JSON.parse(event.data).error));
 		source.onerror = () => {
+			lookNow(); // is it this connection, or the box?
 			// It tries again by itself, unless the box refused.
 			if (source.readyState === EventSource.CLOSED) refused(address);
 			else told.state("connecting");

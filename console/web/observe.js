@@ -26,7 +26,7 @@ export async function show(main, _, signal) {
 		return h("li", {},
 			h("p", {}, badge("would-deny", "observed"), " ", h("strong", {}, o.class), " until ", moment(o.until), " (", span(left), " left)"),
 			h("p", {class: "muted"}, o.reason, ", by " + o.by + " · ", link("What was let through", "log", {class: o.class, verdict: "would-deny", since: "24h"})),
-			me.may_change && h("button", {type: "button", "aria-label": "End the observing of " + o.class, click: () => change({class: o.class, for: "0s"})}, "End it"));
+			me.may_change && h("button", {type: "button", "aria-label": "End it: the observing of " + o.class, click: () => change({class: o.class, for: "0s"})}, "End it"));
 	}
 	async function change(body) {
 		try {

@@ -26,7 +26,7 @@ export async function show(main, _, signal) {
 		headline.textContent = verdict(status.parts);
 		headline.className = status.state;
 		const good = status.parts.filter((p) => p.state === "ok");
-		troubles.replaceChildren(...status.parts.filter((p) => p.state !== "ok").map(trouble));
+		troubles.replaceChildren(...["bad", "warn"].flatMap((state) => status.parts.filter((p) => p.state === state)).map(trouble));
 		well.replaceChildren(...good.map(line));
 		rest.firstChild.textContent = good.length + " parts are well";
 	}, signal);

@@ -10,10 +10,10 @@ export function entry(record) {
 	const summary = h("summary", {},
 		moment(record.time, record.untrusted_time ? "?" : ""), " ",
 		badge(kind, word), " ",
-		record.client && h("span", {class: "client"}, who(record)), " ",
-		h("span", {class: "target"}, target(record)), " ",
+		// What is no attempt of a client is a sentence.
+		record.verdict && [h("span", {class: "client"}, who(record)), " ", h("span", {class: "target"}, target(record)), " "],
 		h("span", {class: "why"}, why(record)));
-	const details = h("details", {class: "record"}, summary);
+	const details = h("details", {class: record.verdict ? "record" : "record event"}, summary);
 	// Five hundred records have ten thousand fields: they are made when somebody looks.
 	details.addEventListener("toggle", () => details.append(fields(record)), {once: true});
 	return h("li", {}, details);
@@ -37,7 +37,6 @@ export function target(record) {
 	let name = record.name ?? "";
 	if (!name && record.qtype) name = ".";
 	if (!name && record.dest) name = record.dest.replace(/:\d+$/, "");
-	if (!name && !record.client) return "";
 	if (!name) return planes[record.plane] ?? record.plane;
 	if (record.port) name = (name.includes(":") && !name.startsWith("[") ? "[" + name + "]" : name) + ":" + record.port;
 	return record.qtype ? name + " " + record.qtype : name;

@@ -45,7 +45,7 @@ export const verdicts = {allow: "allowed", deny: "denied", "would-deny": "let th
 // parts of the box.
 export const parts = {
 	dns: "DNS",
-	upstream: "Upstream (DoH)",
+	upstream: "Upstream",
 	proxy: "Proxy",
 	time: "Time",
 	ntp: "Time service",

@@ -53,7 +53,8 @@ const testLibraries = `github.com/google/go-cmp github.com/rogpeppe/go-internal
 	go.uber.org/goleak pgregory.net/rapid internal/storelab`
 
 var testArrows = map[string]string{
-	"cmd/tillgate":      `golang.org/x/net github.com/santhosh-tekuri/jsonschema/v6 go.yaml.in/yaml/v4`,
+	"cmd/tillgate": `golang.org/x/net github.com/santhosh-tekuri/jsonschema/v6 go.yaml.in/yaml/v4
+		github.com/chromedp/chromedp github.com/chromedp/cdproto`,
 	"console":           `github.com/prometheus/client_golang`,
 	"internal/storelab": `github.com/miekg/dns`,
 }

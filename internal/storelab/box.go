@@ -185,6 +185,13 @@ func (b *Box) Tillgate(ctx context.Context, args ...string) (string, error) {
 	return b.run(b.tillgate(ctx, args...))
 }
 
+// Tell is [Box.Tillgate] with something to read on its standard input.
+func (b *Box) Tell(ctx context.Context, stdin string, args ...string) (string, error) {
+	cmd := b.tillgate(ctx, args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	return b.run(cmd)
+}
+
 // StartTillgate starts a command line on the box, as root, and does not wait for it.
 func (b *Box) StartTillgate(t TB, args ...string) *Process {
 	t.Helper()

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/miekg/dns"
+
+	"tillgate/internal/storelab"
+)
+
+// TestStorePage drives the console as a person does who sits at the box, while terminals
+// try what they may and what they may not.
+func TestStorePage(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	store.Upstream.Serve(t, "ok.lab.example. 300 A 45.60.7.1")
+	store.Box.Write(t, "tillgate.yaml", "journal: {sync: 100ms}\n") // how rules were used is read from the disk
+	box := store.Box.Start(t)
+	till, tablet := store.Terminal(t, "pos"), store.Terminal(t, "sunmi")
+	p := openPage(t, store)
+
+	step := func(name string, f func(*testing.T)) {
+		if t.Failed() { // a step stands on those before
+			return
+		}
+		t.Run(name, func(t *testing.T) {
+			p.t = t
+			f(t)
+		})
+	}
+
+	// Something to be seen.
+	resolve(t, till, "udp", till.Box4, question("ok.lab.example", dns.TypeA))
+	denied(t, till, "www.example.com")
+	denied(t, tablet, "central.payxpert.com")
+	connect(t, store, till, "www.example.com")
+
+	step("overview", func(t *testing.T) {
+		p.open("", "")
+		p.has("#blocked ~ div li", till.Addr4.String()+" (pos): www.example.com:443 — no rule names it")
+		p.has("#blocked ~ div li", tablet.Addr4.String()+" (sunmi): central.payxpert.com — it is in row 4 of the document, payxpert/central, which class sunmi does not have")
+		p.has(".well, .parts", "DNS")
+		p.has("figcaption", "denied")
+		p.wait("document.querySelectorAll('figure canvas').length === 2")
+	})
+
+	step("log", func(t *testing.T) {
+		p.open("log?verdict=deny", "Log")
+		p.has(".tools .badge", "live")
+		p.has(".records li", "central.payxpert.com")
+		denied(t, till, "live.example.com") // while one looks
+		p.has(".records li:first-child", "denied "+till.Addr4.String()+" (pos) live.example.com A no rule names it")
+		if eval[bool](p, "document.querySelector('.records').textContent.includes('ok.lab.example')") {
+			t.Error("the filter shows what was allowed")
+		}
+		p.click(".records li:first-child summary")
+		p.has(".records li:first-child dl", "reasonnot-documented")
+		p.has(".records li:first-child dl", "rcodeNXDOMAIN")
+
+		// Whatever comes over the wire is text.
+		denied(t, till, `<img\032src=x\032onerror=alert\0401\041>.example`)
+		p.has(".records li:first-child .target", "img")
+		if eval[int](p, "document.querySelectorAll('main img').length") > 0 {
+			t.Error("a name became markup")
+		}
+
+		// Filters are in the address, which somebody else can open.
+		p.fill("name", "live.example.com")
+		p.do(chromedp.KeyEvent("\r"))
+		p.wait("location.hash === '#/log?verdict=deny&name=live.example.com'")
+		p.wait("document.querySelectorAll('.records li').length === 1")
+
+		// Paused, rows wait.
+		p.click(".tools button")
+		denied(t, tablet, "live.example.com")
+		p.has(".tools button", "Go on (1 new)")
+		p.click(".tools button")
+		p.wait("document.querySelectorAll('.records li').length === 2")
+	})
+
+	step("story", func(t *testing.T) {
+		p.open("client?client="+till.Addr4.String(), "The story of "+till.Addr4.String())
+		p.has("main", "Class pos: ")
+		p.has(".records li:first-child", "ok.lab.example A")
+		p.has(".records li:nth-child(n+3)", "www.example.com:443")
+	})
+
+	step("explain", func(t *testing.T) {
+		p.open("explain", "Explain")
+		p.fill("client", tablet.Addr4.String())
+		p.fill("name", "central.payxpert.com:443")
+		p.do(chromedp.KeyEvent("\r"))
+		p.has(".card.deny h2", tablet.Addr4.String()+" (sunmi) may not reach central.payxpert.com on port 443")
+		p.has(".card.deny", "documented, but not for this class of device (other-class)")
+		p.has(".card.deny", "Allowed forpc")
+		p.has("h2 + .records li", "central.payxpert.com")
+	})
+
+	step("policy", func(t *testing.T) {
+		p.open("policy", "Policy in force")
+		p.has("h3", "Row 1: PayXpress EMV Backend required")
+		p.has("tr", "*.lab.exampletcp/4431–")
+		p.has("tr", "central.payxpert.comtcp/443–1")
+	})
+
+	step("changes", func(t *testing.T) {
+		store.Box.Write(t, "policy.yaml", storePolicy+"nonsense: 1\n")
+		waitFor(t, func() bool { return len(journal(t, store, "--plane", "policy")) > 0 })
+		p.open("changes", "Changes")
+		p.has(".card.bad", "policy.yaml:12:1: unknown key")
+		p.has(".events li", "refused")
+		store.Box.Write(t, "policy.yaml", storePolicy)
+	})
+
+	step("who is not logged in may look", func(t *testing.T) {
+		for view, heading := range map[string]string{"observe": "Observe", "check": "Check"} {
+			p.open(view, heading)
+			p.has(".notice", "tillgate console passwd")
+			p.accessible("#/" + view)
+		}
+	})
+
+	restart := func() { box = store.Box.Start(t) } // for all that follows
+	step("the box is gone for a while", func(t *testing.T) {
+		p.open("log?name=back.example.com", "Log")
+		p.has(".tools .badge", "live")
+		if status := box.Stop(t); status != 0 {
+			t.Errorf("the box ended with status %d", status)
+		}
+		p.has("#lost", "No answer from the box since")
+		restart()
+		denied(t, till, "back.example.com")
+		p.wait("document.querySelector('#lost').hidden")
+		p.has(".records li", "back.example.com")
+	})
+
+	step("login", func(t *testing.T) {
+		const password = "correct horse battery"
+		if _, err := store.Box.Tell(t.Context(), password+"\n", "console", "passwd"); err != nil {
+			t.Fatal(err)
+		}
+		p.open("observe", "Log in")
+		p.accessible("#/login")
+		p.fill("password", "a wrong one altogether")
+		p.do(chromedp.KeyEvent("\r"))
+		p.has(".notice", "that is not the password")
+		p.fill("password", password)
+		p.do(chromedp.KeyEvent("\r"))
+		p.has("h1", "Observe")
+	})
+
+	step("observe", func(t *testing.T) {
+		p.fill("reason", "ticket 4711")
+		p.click("main form button")
+		p.has(".blocked li", "observed sunmi until")
+		p.has(".blocked li", "ticket 4711, by console")
+		p.accessible("#/observe")
+		p.click(".blocked button")
+		p.has("main", "No class is observed.")
+	})
+
+	step("check", func(t *testing.T) {
+		p.open("check?class=pos", "Check")
+		p.click("main form button")
+		p.has("tbody tr", "api-pos-default-v4.payxpert.com:443")
+		p.has("caption", "By row of the document")
+		p.accessible("#/check")
+	})
+
+	views := []struct{ view, heading, ready string }{
+		{"", "", "figcaption"},
+		{"log", "Log", ".records li"},
+		{"client?client=" + till.Addr4.String(), "The story of", ".records li"},
+		{"explain?client=" + till.Addr4.String() + "&name=www.example.com&port=443", "Explain", ".card"},
+		{"check", "Check", "form"},
+		{"policy", "Policy in force", "h3"},
+		{"changes", "Changes", ".events li"},
+		{"observe", "Observe", "form"},
+		{"nothing", "Not found", "p"},
+	}
+	for _, look := range []struct {
+		scheme        string
+		width, height int64
+	}{{"light", 1200, 900}, {"dark", 360, 740}} {
+		step(fmt.Sprintf("%s, %d px", look.scheme, look.width), func(t *testing.T) {
+			p.look(look.width, look.height, look.scheme)
+			for _, v := range views {
+				p.open(v.view, v.heading)
+				p.has(v.ready, "")
+				where := "#/" + v.view
+				p.picture(fmt.Sprintf("%s-%d", viewName(v.view), look.width))
+				p.fits(where)
+				p.accessible(where)
+			}
+		})
+	}
+
+	step("logout", func(t *testing.T) {
+		p.click("#logout")
+		p.has("h1", "Log in")
+		p.open("log", "Log in")
+	})
+}
+
+// denied asks the box for a name that it denies.
+func denied(t *testing.T, term *storelab.Terminal, name string) {
+	t.Helper()
+	if _, gist := addresses(resolve(t, term, "udp", term.Box4, question(name, dns.TypeA))); gist != "NXDOMAIN ede 15" {
+		t.Fatalf("%s was answered with %s", name, gist)
+	}
+}
+
+// viewName is what a picture of a view is called.
+func viewName(view string) string {
+	name, _, _ := strings.Cut(view, "?")
+	return cmp.Or(name, "overview")
+}
