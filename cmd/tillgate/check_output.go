@@ -135,7 +135,7 @@ func (o *checkOutput) words(r check.Result) string {
 	words := []string{r.Dest.String(), took(r.ResolveMs + r.ConnectMs + r.AnswerMs)}
 	switch {
 	case r.OffsetMs != nil:
-		words = append(words, fmt.Sprintf("stratum %d, %+.0f ms", r.Stratum, *r.OffsetMs))
+		words = append(words, fmt.Sprintf("stratum %d, %+.0f ms", r.Stratum, math.Round(*r.OffsetMs)+0))
 	case r.Status != 0:
 		words = append(words, "HTTP "+strconv.Itoa(r.Status))
 	default:
