@@ -78,13 +78,16 @@ func (a *API) reportSource(since, now time.Time) report.Source {
 	status := a.cfg.Status()
 	s := report.Source{
 		Set:     a.cfg.Policy(),
-		Origin:  status.Policy.Source,
+		Origin:  "the files in " + status.Policy.Source,
 		Now:     now,
 		Since:   since,
 		Running: "tillgate " + status.Version + ", up since " + status.Started.UTC().Format(time.DateTime) + "Z",
 		Digests: a.cfg.Journal.Digests,
 		Verify:  a.cfg.Journal.Verify,
 		Oldest:  status.Journal.Oldest,
+	}
+	if status.Policy.Source == "embedded" {
+		s.Origin = "the embedded defaults"
 	}
 	if status.Policy.Error != "" {
 		s.Drift = append(s.Drift, "the policy's files are not in force: "+status.Policy.Error)

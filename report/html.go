@@ -13,9 +13,10 @@ import (
 const style = `body{font:14px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem;color:#1a1a1a;background:#fff}
 h1{font-size:1.6rem;margin:0}h2{font-size:1.15rem;margin:2rem 0 .3rem;break-after:avoid}
 .pci{font-size:.8rem;color:#555;font-weight:400}.bad{color:#a40000}p{margin:.3rem 0;max-width:60rem}
-nav ol{columns:2;max-width:40rem}.wide{overflow-x:auto}
+nav ol{columns:2;max-width:48rem}.wide{overflow-x:auto}
 table{border-collapse:collapse;margin:.5rem 0;font-size:.85rem}
-th,td{text-align:left;vertical-align:top;padding:.2rem .6rem .2rem 0;border-bottom:1px solid #ddd;overflow-wrap:anywhere;min-width:3em}
+th,td{text-align:left;vertical-align:top;padding:.2rem .6rem .2rem 0;border-bottom:1px solid #ddd}
+td{overflow-wrap:break-word;max-width:22rem}
 th{border-bottom:2px solid #888}tr{break-inside:avoid}thead{display:table-header-group}
 @media print{body{margin:0;font-size:10px;max-width:none}nav{display:none}.wide{overflow:visible}@page{size:landscape;margin:12mm}}`
 

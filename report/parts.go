@@ -124,7 +124,7 @@ func (r *Report) tunnelPart() Part {
 		p.row(c.Client.String(), c.Class, strconv.FormatUint(c.Tunnels, 10), strconv.FormatUint(c.Up, 10), strconv.FormatUint(c.Down, 10), moment(c.First), moment(c.Last))
 	}
 	if len(t.Clients) > 0 {
-		p.say("In all %d clients, %d bytes up and %d bytes down in tunnels that have ended.", len(t.Clients), up, down)
+		p.say("In all %s, %d bytes up and %d bytes down in tunnels that have ended.", count(len(t.Clients), "client"), up, down)
 	}
 	if t.Others > 0 {
 		p.say("%d more tunnels are not told by client.", t.Others)
@@ -186,15 +186,16 @@ func (r *Report) journalPart() Part {
 		Columns: []string{"Broken at"}, Empty: "Nothing that was looked at is broken."}
 	if !j.Oldest.IsZero() {
 		days := int(r.Made.Sub(j.Oldest).Hours() / 24)
-		p.say("Records are kept since %s, for %d days. (10.5.1: 12 months, 3 of them at hand.)", moment(j.Oldest), days)
+		p.say("Records are kept since %s, for %s. (10.5.1: 12 months, 3 of them at hand.)", moment(j.Oldest), count(days, "day"))
 	}
-	p.say("%d segments touch the time of this report. Each names the last seal of the one before; %d of %d do so rightly.", j.Segments, j.Links, max(j.Segments-1, 0))
-	which := fmt.Sprintf("the newest %d segments", j.Checked.Segments)
+	p.say("The report is made of %s. Each names the last seal of the one before; %d of %d do so rightly.", count(j.Segments, "segment"), j.Links, max(j.Segments-1, 0))
+	which := "of the newest "
 	if j.Full {
-		which = fmt.Sprintf("all %d segments of the journal", j.Checked.Segments)
+		which = "of the whole journal, "
 	}
-	p.say("Record by record, %s were checked against their seals: %d records (%d to %d), %d seals.", which, j.Checked.Records, j.Checked.FirstSeq, j.Checked.LastSeq, j.Checked.Seals)
-	if !j.Full {
+	p.say("Record by record, the seals %s%s were checked: %s (%d to %d), %s.", which, count(j.Checked.Segments, "segment"),
+		count(j.Checked.Records, "record"), j.Checked.FirstSeq, j.Checked.LastSeq, count(j.Checked.Seals, "seal"))
+	if !j.Full && j.Segments > j.Checked.Segments {
 		p.say("The records of the others were not read, nor were the sums that this report is made of compared with them: tillgate report --verify does that.")
 	}
 	if j.Checked.LastSeal != "" {
@@ -244,4 +245,12 @@ func number(n uint64) string {
 		return ""
 	}
 	return strconv.FormatUint(n, 10)
+}
+
+// count is a number of things.
+func count(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return strconv.Itoa(n) + " " + thing
 }
