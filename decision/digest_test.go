@@ -185,6 +185,41 @@ func TestDigestsReadHeads(t *testing.T) {
 	}
 }
 
+// What a journal has learnt of a compressed segment is not read again.
+func TestHeads(t *testing.T) {
+	dir := history(t)
+	j := mustOpen(t, Config{Dir: dir}, quickDisk(), defaults())
+	later := Query{Since: at("2026-11-22T00:00:00Z"), Until: at("2026-11-23T00:00:00Z")}
+	count := func(q Query) (n int, damage int) {
+		for _, err := range j.Read(q) {
+			if err != nil {
+				damage++
+			} else {
+				n++
+			}
+		}
+		return n, damage
+	}
+	if n, damage := count(later); n != 3 || damage > 0 {
+		t.Fatalf("%d records, %d damaged", n, damage)
+	}
+	edit(t, filepath.Join(dir, packedName(1)), func(b []byte) []byte { return []byte("junk") })
+	if n, damage := count(later); n != 3 || damage > 0 {
+		t.Errorf("again: %d records, %d damaged", n, damage)
+	}
+	if _, damage := count(Query{}); damage == 0 {
+		t.Error("what has to be read is not")
+	}
+	var h heads
+	h.known = make(map[uint64]span)
+	for n := range uint64(maxHeads) {
+		h.known[n+10] = span{}
+	}
+	if _, err := h.span(dir, 2); err != nil || len(h.known) != 1 {
+		t.Errorf("%d are remembered, %v", len(h.known), err)
+	}
+}
+
 // A digest that says other than its records is a break.
 func TestVerifyDigest(t *testing.T) {
 	dir := chained(t)

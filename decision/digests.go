@@ -18,13 +18,13 @@ var errNoDigest = errors.New("reading the digest: it does not begin as one")
 // Digests yields the digests of the segments whose records touch [since, until), oldest
 // first; a zero time is no bound. A segment has at most a day. Errors are as for [Read].
 func Digests(dir string, since, until time.Time) iter.Seq2[Digest, error] {
-	return digests(dir, Query{Since: since, Until: until}, func(number uint64) (Digest, error) { return digestOf(dir, number) })
+	return digests(dir, Query{Since: since, Until: until}, nil, func(number uint64) (Digest, error) { return digestOf(dir, number) })
 }
 
 // Digests yields what the function [Digests] does, up to what is on the disk. Of the open
 // segment only that is read which was written since it was asked last.
 func (j *Journal) Digests(since, until time.Time) iter.Seq2[Digest, error] {
-	return digests(j.cfg.Dir, Query{Since: since, Until: until}, func(number uint64) (Digest, error) {
+	return digests(j.cfg.Dir, Query{Since: since, Until: until}, &j.heads, func(number uint64) (Digest, error) {
 		j.mu.Lock()
 		active, sealed := j.active, j.sealed
 		j.mu.Unlock()
@@ -35,7 +35,7 @@ func (j *Journal) Digests(since, until time.Time) iter.Seq2[Digest, error] {
 	})
 }
 
-func digests(dir string, q Query, read func(number uint64) (Digest, error)) iter.Seq2[Digest, error] {
+func digests(dir string, q Query, heads *heads, read func(number uint64) (Digest, error)) iter.Seq2[Digest, error] {
 	return func(yield func(Digest, error) bool) {
 		all, err := list(dir)
 		if err != nil {
@@ -43,7 +43,7 @@ func digests(dir string, q Query, read func(number uint64) (Digest, error)) iter
 			return
 		}
 		for _, l := range all {
-			if q.passes(dir, l) {
+			if q.passes(dir, l, heads) {
 				continue
 			}
 			d, err := read(l.number)

@@ -91,7 +91,8 @@ type Journal struct {
 	untidy  chan struct{} // holds one: a segment is full
 	losing  chan struct{} // holds one: records begin to be lost
 
-	open openDigest // of the last segment
+	open  openDigest // of the last segment
+	heads heads
 
 	writing sync.Mutex // held while writing; before mu
 	writer  writer

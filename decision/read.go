@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -17,7 +18,7 @@ import (
 // other error is the last. Of lines that cannot match damage may not be told. The box may write to the folder meanwhile; then the
 // last line may be told as torn although it is only being written.
 func Read(dir string, q Query) iter.Seq2[Record, error] {
-	return readUntil(dir, q, edge{seq: math.MaxUint64, active: math.MaxUint64})
+	return readUntil(dir, q, edge{seq: math.MaxUint64, active: math.MaxUint64}, nil)
 }
 
 // Read yields the records that match q, oldest first: those on the disk, then
@@ -31,7 +32,7 @@ func (j *Journal) Read(q Query) iter.Seq2[Record, error] {
 		memory := bytes.Clone(j.pending)
 		e := edge{seq: j.written, active: j.active, sealed: j.sealed}
 		j.mu.Unlock()
-		for r, err := range readUntil(j.cfg.Dir, q, e) {
+		for r, err := range readUntil(j.cfg.Dir, q, e, &j.heads) {
 			if !yield(r, err) {
 				return
 			}
@@ -52,14 +53,14 @@ type edge struct {
 	sealed int64  // bytes of it that are
 }
 
-func readUntil(dir string, q Query, e edge) iter.Seq2[Record, error] {
+func readUntil(dir string, q Query, e edge, heads *heads) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		all, err := list(dir)
 		if err != nil {
 			yield(Record{}, err)
 			return
 		}
-		way := newWay(dir, &q, all)
+		way := newWay(dir, &q, all, heads)
 		marks := q.marks()
 		for i, l := range all {
 			if l.number > e.active {
@@ -94,10 +95,10 @@ type way struct {
 	tell     func(Progress) bool
 }
 
-func newWay(dir string, q *Query, all []listed) *way {
+func newWay(dir string, q *Query, all []listed, heads *heads) *way {
 	w := &way{read: make([]bool, len(all)), size: make([]int64, len(all)), tell: q.Progress}
 	for i, l := range all {
-		if w.read[i] = !q.passes(dir, l); !w.read[i] || w.tell == nil {
+		if w.read[i] = !q.passes(dir, l, heads); !w.read[i] || w.tell == nil {
 			continue
 		}
 		if info, err := os.Stat(filepath.Join(dir, l.name())); err == nil { // else it is gone
@@ -120,12 +121,52 @@ func (w *way) next(i int) bool {
 
 // passes reports whether a segment is known to hold nothing for q. Only the
 // compressed ones know: clocks are set back, so a header's time bounds nothing.
-func (q *Query) passes(dir string, l listed) bool {
+func (q *Query) passes(dir string, l listed, heads *heads) bool {
 	if l.plain {
 		return false
 	}
-	s, err := peek(dir, l.number)
-	return err == nil && (s.Records == 0 || !q.touches(s.From, s.To) || s.Last <= q.After)
+	s, err := heads.span(dir, l.number)
+	return err == nil && (s.records == 0 || !q.touches(s.from, s.to) || s.last <= q.After)
+}
+
+// span is what of a compressed segment's summary says whether it is to be read.
+type span struct {
+	records  int
+	last     uint64 // seq
+	from, to time.Time
+}
+
+// maxHeads is how many segments' spans a journal remembers: 256 GB of records, more than
+// any box keeps.
+const maxHeads = 32768
+
+// heads remembers the spans of compressed segments, which never change: a page that is
+// open asks for the last hour again and again. A nil heads remembers nothing.
+type heads struct {
+	mu    sync.Mutex
+	known map[uint64]span // by number
+}
+
+func (h *heads) span(dir string, number uint64) (span, error) {
+	if h != nil {
+		h.mu.Lock()
+		s, ok := h.known[number]
+		h.mu.Unlock()
+		if ok {
+			return s, nil
+		}
+	}
+	sum, err := peek(dir, number)
+	s := span{sum.Records, sum.Last, sum.From, sum.To}
+	if h != nil && err == nil {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.known == nil || len(h.known) == maxHeads {
+			h.known = make(map[uint64]span)
+		}
+		h.known[number] = s
+	}
+	return s, err
 }
 
 // part is what is to be read of a segment.
@@ -203,7 +244,7 @@ func Usages(dir string, since, until time.Time) iter.Seq2[Usage, error] {
 			return
 		}
 		for _, l := range all {
-			if q.passes(dir, l) {
+			if q.passes(dir, l, nil) {
 				continue
 			}
 			rows, err := usages(dir, l.number)

@@ -411,7 +411,7 @@ func TestReadSnapshot(t *testing.T) {
 	}
 	// A segment that was begun since is not looked at: its last line may be half there.
 	edit(t, filepath.Join(dir, plainName(3)), func(b []byte) []byte { return b[:len(b)-5] })
-	for _, err := range readUntil(dir, Query{}, edge{seq: 4, active: 2, sealed: 1 << 20}) {
+	for _, err := range readUntil(dir, Query{}, edge{seq: 4, active: 2, sealed: 1 << 20}, nil) {
 		if err != nil {
 			t.Error(err)
 		}
