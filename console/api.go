@@ -21,15 +21,17 @@
 //	POST /v1/logout {}                                 by TCP alone
 //	GET /metrics                                       numbers for Prometheus, by TCP alone
 //
-// Each but the log and the events answers with one JSON object, an error with {"error": "..."}.
+// Each but the log, the events and the check answers with one JSON object, an error with {"error": "..."}.
 // The log is a stream of lines: the journal's records as they are written, and
 // {"error": "..."} for what could not be read; with progress=1 also {"progress": {...}}, how
 // many bytes were gone through and how many there are. A stream that is complete ends
 // properly, one that breaks does not. The events are the same log for browsers, followed
 // as Server-Sent Events: the id of each is the record's seq, from which Last-Event-ID or
 // after goes on; "gap" events tell what was missed, "damage" events what can't be read.
+// The check is a stream of lines, too: {"plan": {...}}, a {"result": {...}} each as they come, and
+// {"verdict": {...}} at the end, or {"error": "..."} where it was cut short.
 //
-// Who may use the socket may look. To change what the box does is for root and the
+// Who may use the socket may look, and have it checked. To change what the box does is for root and the
 // user that it runs as. By TCP, see [WebConfig], it is for who has logged in.
 package console
 

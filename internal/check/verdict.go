@@ -82,7 +82,7 @@ func (c *Checker) judge(plan Plan, results []Result) Verdict {
 	}
 	v.OK = len(s.failed) == 0
 	v.Headline, v.Do = s.headline()
-	if len(s.failed)+len(s.others) == 0 && len(v.Troubles) > 0 {
+	if len(s.tried) > 0 && len(s.failed)+len(s.others) == 0 && len(v.Troubles) > 0 {
 		v.Headline = fmt.Sprintf("All %d destinations are reached, but the box is not well: %s.", len(s.tried), v.Troubles[0])
 		v.Do = "tillgate status says more"
 	}
@@ -221,13 +221,16 @@ func (s *summary) what(like []Result) string {
 	text := describe(like)
 	switch first.Fault {
 	case TimedOut, Refused, NoTime, Broken:
-		all := 0
+		all, same := 0, 0 // that have this port
 		for _, r := range s.tried {
 			if r.ports() == first.ports() {
 				all++
+				if r.Fault == first.Fault {
+					same++
+				}
 			}
 		}
-		if all > 1 && all == len(like) {
+		if all > 1 && all == same {
 			return text + " on " + first.ports() + ", whatever the host: it is blocked"
 		}
 	case NoDNS, NoProxy, Unresolved, UnknownTime:
