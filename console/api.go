@@ -21,7 +21,8 @@
 //	POST /v1/logout {}                                 by TCP alone
 //	GET /metrics                                       numbers for Prometheus, by TCP alone
 //
-// Each but the log, the events and the check answers with one JSON object, an error with {"error": "..."}.
+// Each but the log, the events, the check and the report answers with one JSON object, an error
+// with {"error": "..."}.
 // The log is a stream of lines: the journal's records as they are written, and
 // {"error": "..."} for what could not be read; with progress=1 also {"progress": {...}}, how
 // many bytes were gone through and how many there are. A stream that is complete ends

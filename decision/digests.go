@@ -13,8 +13,6 @@ import (
 	"time"
 )
 
-var errNoDigest = errors.New("reading the digest: it does not begin as one")
-
 // Digests yields the digests of the segments whose records touch [since, until), oldest
 // first; a zero time is no bound. A segment has at most a day. Errors are as for [Read].
 func Digests(dir string, since, until time.Time) iter.Seq2[Digest, error] {
