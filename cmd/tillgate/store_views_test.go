@@ -1,8 +1,10 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -16,9 +18,12 @@ import (
 // try what they may and what they may not.
 func TestStorePage(t *testing.T) {
 	t.Parallel()
-	store := newStore(t)
+	storelab.Need(t, "chromium", "chronyd", "curl")
+	store, web := webStore(t, timeServers...)
 	store.Upstream.Serve(t, "ok.lab.example. 300 A 45.60.7.1")
-	store.Box.Write(t, "tillgate.yaml", "journal: {sync: 100ms}\n") // how rules were used is read from the disk
+	store.Time(t, timeServers...)
+	// How rules were used is read from the disk.
+	store.Box.Write(t, settingsFile, "journal: {sync: 100ms}\ntime: {servers: ["+strings.Join(timeServers, ", ")+"]}\n")
 	box := store.Box.Start(t)
 	till, tablet := store.Terminal(t, "pos"), store.Terminal(t, "sunmi")
 	p := openPage(t, store)
@@ -34,18 +39,33 @@ func TestStorePage(t *testing.T) {
 	}
 
 	// Something to be seen.
+	if err := os.WriteFile(filepath.Join(web.Root, "update.apk"), make([]byte, 4<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"apk.cdn.eu.sunmi.com", "api.eu.sunmi.com"} {
+		if _, err := tablet.Run(t.Context(), "curl", "-sSf", "-o", "/dev/null", "--cacert", store.CA.File,
+			"-x", "http://"+netip.AddrPortFrom(tablet.Box4, 3128).String(), "https://"+name+"/update.apk"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	resolve(t, till, "udp", till.Box4, question("ok.lab.example", dns.TypeA))
 	denied(t, till, "www.example.com")
 	denied(t, tablet, "central.payxpert.com")
 	connect(t, store, till, "www.example.com")
 
 	step("overview", func(t *testing.T) {
-		p.open("", "")
+		p.open("", "All is well")
 		p.has("#blocked ~ div li", till.Addr4.String()+" (pos): www.example.com:443 — no rule names it")
 		p.has("#blocked ~ div li", tablet.Addr4.String()+" (sunmi): central.payxpert.com — it is in row 4 of the document, payxpert/central, which class sunmi does not have")
-		p.has(".well, .parts", "DNS")
-		p.has("figcaption", "denied")
+		p.has(".well", "Time service well")
 		p.wait("document.querySelectorAll('figure canvas').length === 2")
+		p.has("figcaption", "8.4 MB received")
+		p.picture("overview")
+		p.look(360, 740, "light")
+		p.do(chromedp.Reload())
+		p.has("figcaption", "8.4 MB received")
+		p.picture("phone")
+		p.look(1200, 900, "light")
 	})
 
 	step("log", func(t *testing.T) {
@@ -60,6 +80,7 @@ func TestStorePage(t *testing.T) {
 		p.click(".records li:first-child summary")
 		p.has(".records li:first-child dl", "reasonnot-documented")
 		p.has(".records li:first-child dl", "rcodeNXDOMAIN")
+		p.picture("log")
 
 		// Whatever comes over the wire is text.
 		denied(t, till, `<img\032src=x\032onerror=alert\0401\041>.example`)
@@ -192,7 +213,6 @@ func TestStorePage(t *testing.T) {
 				p.open(v.view, v.heading)
 				p.has(v.ready, "")
 				where := "#/" + v.view
-				p.picture(fmt.Sprintf("%s-%d", viewName(v.view), look.width))
 				p.fits(where)
 				p.accessible(where)
 			}
@@ -212,10 +232,4 @@ func denied(t *testing.T, term *storelab.Terminal, name string) {
 	if _, gist := addresses(resolve(t, term, "udp", term.Box4, question(name, dns.TypeA))); gist != "NXDOMAIN ede 15" {
 		t.Fatalf("%s was answered with %s", name, gist)
 	}
-}
-
-// viewName is what a picture of a view is called.
-func viewName(view string) string {
-	name, _, _ := strings.Cut(view, "?")
-	return cmp.Or(name, "overview")
 }

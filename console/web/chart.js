@@ -65,6 +65,8 @@ function figure(name, hours, series, format) {
 	const box = h("div", {role: "img", "aria-label": all + " in the last 24 hours"});
 	const element = h("figure", {class: "card"}, caption, box);
 	const colour = (variable) => getComputedStyle(element).getPropertyValue(variable).trim();
+	// The last hour is as wide as the others: it ends where the next one will begin.
+	const ends = [...hours, hours.at(-1) + 3600];
 	const plot = () => {
 		const axis = {stroke: colour("--muted"), grid: {stroke: colour("--line"), width: 1}, ticks: {show: false}, font: "12px system-ui, sans-serif"};
 		return new uPlot({
@@ -81,10 +83,10 @@ function figure(name, hours, series, format) {
 				paths: uPlot.paths.stepped({align: 1}), points: {show: false},
 			}))],
 			hooks: {setCursor: [(u) => {
-				const i = u.cursor.idx;
-				caption.lastChild.textContent = i === null || i === undefined ? all : hour(hours[i]) + ": " + told((values) => values[i]);
+				const i = Math.min(u.cursor.idx ?? NaN, hours.length - 1);
+				caption.lastChild.textContent = isNaN(i) ? all : hour(hours[i]) + ": " + told((values) => values[i]);
 			}]},
-		}, [hours, ...series.map(([, values]) => values)], box);
+		}, [ends, ...series.map(([, values]) => [...values, values.at(-1)])], box);
 	};
 	return {element, plot};
 }
