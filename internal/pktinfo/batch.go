@@ -1,7 +1,6 @@
 package pktinfo
 
 import (
-	"cmp"
 	"net"
 	"net/netip"
 	"syscall"
@@ -93,17 +92,20 @@ func NewBatch(conn *net.UDPConn, packets, size, reply int) (*Batch, error) {
 // batch's size, until the read deadline of the connection ([os.ErrDeadlineExceeded]) or an
 // error. The packets are handle's until it returns; it calls [Batch.Send].
 func (b *Batch) Serve(handle func([]Packet)) error {
-	for b.handle = handle; ; {
-		if err := cmp.Or(b.raw.Read(b.receive), b.err); err != nil {
+	b.handle, b.err = handle, nil
+	for b.err == nil {
+		if err := b.raw.Read(b.receive); err != nil {
 			return err
 		}
 	}
+	return b.err
 }
 
 // recvmmsg receives once and reports false if nothing is left. Then the runtime's poller
 // waits, and it is called again; what comes in between wakes the poller at once. So it need
 // not be tried in vain before, which is a fifth of the system calls where packets come one by
-// one. It reports true when there may be more: only then raw.Read looks at the deadline.
+// one. It reports true when there may be more: then Serve looks at the deadline, as the poller
+// does, and calls it again.
 func (b *Batch) recvmmsg(fd uintptr) (more bool) {
 	for i := range b.got { // what the kernel has written over
 		b.in[i].hdr.Namelen = unix.SizeofSockaddrInet6
