@@ -147,8 +147,10 @@ func TestStorePage(t *testing.T) {
 
 	restart := func() { box = store.Box.Start(t) } // for all that follows
 	step("the box is gone for a while", func(t *testing.T) {
-		p.open("log?name=back.example.com", "Log")
+		p.open("log?name=*.example.com", "Log")
 		p.has(".tools .badge", "live")
+		p.click(".records li:last-child summary")
+		rows := eval[int](p, "document.querySelectorAll('.records li').length")
 		if status := box.Stop(t); status != 0 {
 			t.Errorf("the box ended with status %d", status)
 		}
@@ -156,7 +158,10 @@ func TestStorePage(t *testing.T) {
 		restart()
 		denied(t, till, "back.example.com")
 		p.wait("document.querySelector('#lost').hidden")
-		p.has(".records li", "back.example.com")
+		p.has(".records li:first-child", "back.example.com")
+		// Each record has come once, and what was opened still is.
+		p.wait(fmt.Sprintf("document.querySelectorAll('.records li').length === %d", rows+1))
+		p.wait("document.querySelector('.records li:last-child details').open")
 	})
 
 	step("login", func(t *testing.T) {

@@ -77,6 +77,8 @@ document.getElementById("logout").addEventListener("click", async () => {
 	await logOut();
 	location.hash = "#/login";
 });
-// A view that lists what was asked for anew while the box was gone would be stale.
-watchHealth(() => show(false), toLogin);
+// What was asked for before the box was gone is stale, but in a view that follows it: there
+// one may have opened something.
+document.addEventListener("back", () => views[route()[0]]?.follows || show(false));
+watchHealth(toLogin);
 show(false);

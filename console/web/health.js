@@ -24,9 +24,9 @@ export function lookNow() {
 	look();
 }
 
-// watchHealth asks on and on; back is called when the box answers after it did not, login when it
-// wants to know who asks.
-export function watchHealth(back, login) {
+// watchHealth asks on and on. The document gets an event "back" when the box answers after it
+// did not; login is called when it wants to know who asks.
+export function watchHealth(login) {
 	const badge = document.getElementById("health"), lost = document.getElementById("lost"), about = document.getElementById("about");
 	let timer, missing = false;
 	look = async () => {
@@ -37,7 +37,7 @@ export function watchHealth(back, login) {
 			lost.hidden = true;
 			if (missing) {
 				missing = false;
-				back();
+				document.dispatchEvent(new Event("back"));
 			}
 		} catch (error) {
 			if (error.status === 401) {

@@ -51,10 +51,9 @@ export function follow(filters, told, signal) {
 		source?.close();
 	}
 
-	document.addEventListener("visibilitychange", open);
-	signal.addEventListener("abort", () => {
-		document.removeEventListener("visibilitychange", open);
-		close();
-	});
+	document.addEventListener("visibilitychange", open, {signal});
+	// A box that lost power has left a connection that looks alive.
+	document.addEventListener("back", open, {signal});
+	signal.addEventListener("abort", close);
 	open();
 }

@@ -7,6 +7,7 @@ import {logForm, began} from "./filters.js";
 import {reasons} from "./words.js";
 
 export const title = "Log";
+export const follows = true;
 
 const kept = 500; // records in the list, and as many that wait while it is paused
 const latest = 200; // to begin with
