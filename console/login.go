@@ -17,12 +17,16 @@ type Session struct {
 // hintLook is why who is not logged in changes nothing, where looking needs no password.
 const hintLook = "to change anything here, set a password on the box, and log in: tillgate console passwd"
 
+// unattended is the header of what a page asks again and again by itself: that is no use of
+// a session, or an open page would never let it end.
+const unattended = "Tillgate-Unattended"
+
 // forUsers serves the API to who is logged in, and to this machine as long as there is no
 // password. Streams end with what they were allowed by.
 func (w *web) forUsers(s *site, api http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		who := caller{by: consoleUser, change: true}
-		allowed, ok := w.lock.sessions.use(tokenOf(s, r))
+		allowed, ok := w.lock.sessions.find(tokenOf(s, r), r.Header.Get(unattended) == "")
 		if !ok && !s.secure {
 			who = caller{hint: hintLook}
 			allowed, ok = w.lock.open()

@@ -66,15 +66,21 @@ func (t *sessions) oldest() (id [sha256.Size]byte) {
 }
 
 // use returns the context of a session, which it keeps from being idle.
-func (t *sessions) use(token string) (context.Context, bool) {
+func (t *sessions) use(token string) (context.Context, bool) { return t.find(token, true) }
+
+// find returns the context of a session; used says whether somebody uses it, and not only
+// a page that nobody may be looking at.
+func (t *sessions) find(token string, used bool) (context.Context, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.table[sha256.Sum256([]byte(token))]
 	if s == nil {
 		return nil, false
 	}
-	s.used = time.Now()
-	s.idle.Reset(sessionIdle)
+	if used {
+		s.used = time.Now()
+		s.idle.Reset(sessionIdle)
+	}
 	return s.ctx, true
 }
 

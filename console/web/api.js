@@ -52,6 +52,12 @@ export async function get(path, parameters, signal) {
 	return (await ask(url(path, parameters), {}, signal)).json();
 }
 
+// poll asks for what a page asks again and again by itself. To the box that is no sign
+// of somebody who looks.
+export async function poll(path, signal) {
+	return (await ask(url(path), {headers: {"Tillgate-Unattended": "1"}}, signal)).json();
+}
+
 // post sends one thing and returns the answer.
 export async function post(path, body = {}) {
 	const text = await (await ask(url(path), sending(body))).text();

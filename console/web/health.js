@@ -1,5 +1,5 @@
 // The state of the box beside its name on every view, and a word when it does not answer.
-import {get} from "./api.js";
+import {poll} from "./api.js";
 import {h} from "./dom.js";
 import {moment} from "./format.js";
 import {states} from "./words.js";
@@ -33,7 +33,7 @@ export function watchHealth(login) {
 		clearTimeout(timer);
 		if (document.hidden) return; // a page in the background costs the box nothing
 		try {
-			tell(await get("status"));
+			tell(await poll("status"));
 			lost.hidden = true;
 			if (missing) {
 				missing = false;

@@ -1,6 +1,6 @@
 // One look: is everything well, what is blocked now and by whom, the traffic of a day.
 import {h, heading, badge, link, notice} from "./dom.js";
-import {get} from "./api.js";
+import {poll} from "./api.js";
 import {moment, since, times, number} from "./format.js";
 import {onStatus} from "./health.js";
 import {parts, states, reasons, planes} from "./words.js";
@@ -36,7 +36,7 @@ export async function show(main, _, signal) {
 	async function look() {
 		if (document.hidden) return;
 		try {
-			const now = await get("overview", {}, signal);
+			const now = await poll("overview", signal);
 			// Drawn anew only when it is another, so that the focus stays where it is.
 			const text = JSON.stringify(now.blocked);
 			if (text !== shown) blocked.replaceChildren(...blockedNow(now.blocked, now.more), ...(now.damage ?? []).map((text) => notice(text)));
