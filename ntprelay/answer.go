@@ -9,41 +9,63 @@ import (
 // maxDispersion is that of a clock of which nothing is known (RFC 5905 §7.2, MAXDISP).
 const maxDispersion = 16 * time.Second
 
-// reply returns the answer to a request by an estimate, all but the transmit timestamp: that
-// comes last. raw is now.
-func reply(q *request, e *clock.Estimate, raw time.Duration) header {
-	h := header{
-		version:   q.version,
-		mode:      q.answerMode(q.from.Port()),
-		poll:      q.poll,
-		precision: e.Precision,
-		origin:    q.transmit,
-		receive:   stampOf(e.At(q.raw)),
-	}
+// present is what is known of the time at one moment.
+type present struct {
+	e   *clock.Estimate
+	raw time.Duration // the moment
+	header
+}
+
+// present is what all answers that are given now have alike.
+func (r *Relay) present() present {
+	e, raw := r.deps.Clock.Estimate(), r.deps.Clock.Raw()
+	p := present{e: e, raw: raw, header: header{precision: e.Precision}}
 	if e.LevelAt(raw) != clock.Fine {
 		// Stratum 16 is 0 on the wire (RFC 5905 §7.3), and with no reference ID it is no
 		// kiss-o'-death. A client that looks at nothing of this may look at the dispersion.
-		h.leap, h.rootDispersion = unknown, shortOf(maxDispersion)
-		return h
+		p.leap, p.rootDispersion = unknown, shortOf(maxDispersion)
+		return p
 	}
-	h.leap = uint8(e.LeapAt(raw))
-	h.stratum = e.Stratum
-	h.rootDelay = shortOf(e.RootDelay())
-	h.rootDispersion = shortOf(e.RootDispersion(raw))
-	h.refID = e.RefID
-	h.reference = stampOf(e.RefTime())
+	p.leap = uint8(e.LeapAt(raw))
+	p.stratum = e.Stratum
+	p.rootDelay = shortOf(e.RootDelay())
+	p.rootDispersion = shortOf(e.RootDispersion(raw))
+	p.refID = e.RefID
+	p.reference = stampOf(e.RefTime())
+	return p
+}
+
+// fine reports whether it is enough to give the time.
+func (p *present) fine() bool { return p.leap != unknown }
+
+// reply returns the answer to a request, all but the transmit timestamp: that comes last.
+func (p *present) reply(q *request) header {
+	h := p.header
+	h.version, h.mode = q.version, q.answerMode(q.from.Port())
+	h.poll, h.origin = q.poll, q.transmit
+	h.receive = stampOf(p.e.At(q.raw))
 	return h
 }
 
-// answer answers a request now, by what the clock has, and records it.
-func (r *Relay) answer(q *request) {
-	e, raw := r.deps.Clock.Estimate(), r.deps.Clock.Raw()
-	h := reply(q, e, raw)
-	h.put(q.out[:])
-	// Nothing but the sending comes between this stamp and the wire.
-	stampOf(e.At(r.deps.Clock.Raw())).put(q.out[:])
-	if q.send(q.out[:], q.local, q.from, q.ifindex) != nil {
-		r.stats.unsent.Add(1)
+// answerLate answers a request that has waited.
+func (r *Relay) answerLate(q *request) {
+	p := r.present()
+	r.answer(&p, q)
+}
+
+// answer answers a request by what is known of the time now, and records it. The answer goes
+// with its batch, if there is one, else at once.
+func (r *Relay) answer(p *present, q *request) {
+	h := p.reply(q)
+	if q.packet != nil {
+		q.packet.Reply = q.packet.Reply[:headerSize]
+		h.put(q.packet.Reply)
+	} else {
+		h.put(q.out[:])
+		stampOf(p.e.At(r.deps.Clock.Raw())).put(q.out[:])
+		if q.send(q.out[:], q.local, q.from, q.ifindex) != nil {
+			r.stats.unsent.Add(1)
+		}
 	}
-	r.noteAnswer(q, &h, raw-q.raw)
+	r.noteAnswer(q, &h, p.raw-q.raw)
 }

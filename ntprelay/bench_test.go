@@ -177,6 +177,12 @@ func (b *bench) request(from string, packet []byte) *request {
 	return q
 }
 
+// serve serves a request that goes by itself.
+func (b *bench) serve(q *request) {
+	t := b.turn()
+	b.Relay.serve(&t, q)
+}
+
 // ask has a packet served, and returns the answer; nil: there is none yet.
 func (b *bench) ask(from string, packet []byte) *sent {
 	n := len(b.answers())

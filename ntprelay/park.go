@@ -48,6 +48,7 @@ func (p *parked) add(q *request, now time.Time) (ok bool, instead *request) {
 		return false, nil
 	}
 	p.queue = append(p.queue, waiting{*q, now})
+	p.queue[len(p.queue)-1].packet = nil // which is the next request's
 	if len(p.queue) == 1 {
 		select {
 		case p.begun <- struct{}{}:
@@ -119,7 +120,7 @@ func (r *Relay) expireParked(ctx context.Context) {
 		}
 		over, next := r.parked.expire(time.Now())
 		for i := range over {
-			r.answer(&over[i].request)
+			r.answerLate(&over[i].request)
 		}
 		if next > 0 {
 			timer.Reset(next)

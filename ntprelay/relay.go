@@ -18,8 +18,8 @@
 //
 // # What is never done
 //
-// The system's clock is not set. No answer is longer than its request, or is anything but an answer: there are no
-// control messages, no broadcasts, no symmetric associations.
+// The system's clock is not set. No answer is longer than its request, or is anything but
+// an answer: there are no control messages, no broadcasts, no symmetric associations.
 package ntprelay
 
 import (
@@ -83,6 +83,7 @@ type Relay struct {
 	parked  *parked
 	poller  *poller
 	conns   []*net.UDPConn
+	addrs   []netip.AddrPort // that they are bound to
 	stats   stats
 }
 
@@ -112,7 +113,7 @@ func (r *Relay) Serve(ctx context.Context) error {
 	g.Go(func() error {
 		r.deps.Clock.Wait(ctx, clock.Fine)
 		for _, w := range r.parked.close() {
-			r.answer(&w.request)
+			r.answerLate(&w.request)
 		}
 		return nil
 	})

@@ -43,7 +43,7 @@ func (r *Relay) Stats() Stats {
 func (r *Relay) Health() decision.Health {
 	h := r.sourcesHealth()
 	switch {
-	case !r.hasServers(r.deps.Policy()):
+	case !r.hasServers(r.deps.Policy(), r.deps.Clock.Trusted()):
 		h.Text = "off: " + h.Text
 	case len(r.cfg.Listen) == 0:
 		h.Text += "; listen.ntp is empty, so no client is served"

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"tillgate/internal/pktinfo"
 	"tillgate/policy"
 )
 
@@ -21,6 +22,8 @@ type request struct {
 	local   netip.Addr    // that was asked
 	ifindex int           // that it came in by; 0: not known
 	raw     time.Duration // when it came, as the clock's Raw
+	// packet is that of a batch, with which the reply goes; nil: it goes by itself.
+	packet *pktinfo.Packet
 	// send sends the reply without waiting, as [pktinfo.Sender.Send] does.
 	send func(packet []byte, from netip.Addr, to netip.AddrPort, ifindex int) error
 

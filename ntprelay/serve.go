@@ -3,23 +3,62 @@ package ntprelay
 import (
 	"time"
 
-	"tillgate/internal/clock"
+	"tillgate/internal/pktinfo"
 	"tillgate/policy"
 )
+
+// turn is what the requests that are answered together have in common.
+type turn struct {
+	set     *policy.Set
+	trusted time.Time
+	present
+}
+
+func (r *Relay) turn() turn {
+	return turn{r.deps.Policy(), r.deps.Clock.Trusted(), r.present()}
+}
+
+// serveAll serves the packets of a batch, each in turn as q. Nothing is allocated for one
+// whose like was recorded shortly before.
+func (r *Relay) serveAll(q *request, packets []pktinfo.Packet) {
+	// The system's clock before the raw one: where the machine stalls in between the packets
+	// came late, which the clients see as delay. In the other order they came early, which
+	// nobody sees.
+	now := time.Now()
+	t := r.turn()
+	for i := range packets {
+		p := &packets[i]
+		q.packet = p
+		q.raw = t.raw - age(p.Info.Stamp, now)
+		q.from, q.client = p.From, p.From.Addr()
+		q.local, q.ifindex = p.Info.Local, p.Info.Interface
+		q.parse(p.Data)
+		if p.Cut {
+			q.fault = badLength
+		}
+		r.serve(&t, q)
+	}
+	// Nothing but the sending comes between this stamp and the wire.
+	sent := stampOf(t.e.At(r.deps.Clock.Raw()))
+	for i := range packets {
+		if reply := packets[i].Reply; len(reply) > 0 {
+			sent.put(reply)
+		}
+	}
+}
 
 // serve answers a request, parks it, or leaves it without an answer; but never without a
 // record. Who may not have the time hears nothing: a client asks for it of several servers,
 // or again, and there is no way to say no that all of them understand.
-func (r *Relay) serve(q *request) {
+func (r *Relay) serve(t *turn, q *request) {
 	r.stats.requests.Add(1)
-	set := r.deps.Policy()
-	q.decision = set.Decide(policy.Request{
+	q.decision = t.set.Decide(policy.Request{
 		Plane:     policy.NTP,
 		Client:    q.client,
 		Interface: r.ifaces.Name(q.ifindex),
 		Port:      ntpPort,
 		Proto:     policy.UDP,
-		Now:       r.deps.Clock.Trusted(),
+		Now:       t.trusted,
 	})
 	switch class := q.decision.Class; {
 	case class == nil:
@@ -30,24 +69,24 @@ func (r *Relay) serve(q *request) {
 		r.drop(q, q.decision.Reason)
 	case !r.clients.take(q.client, class.Name, q.raw):
 		r.drop(q, policy.RateLimited)
-	case !r.park(q, set):
-		r.answer(q)
+	case !r.park(t, q):
+		r.answer(&t.present, q)
 	}
 }
 
 // park lets a request wait for the first synchronisation, if that is under way.
-func (r *Relay) park(q *request, set *policy.Set) bool {
-	if r.deps.Clock.Estimate().LevelAt(q.raw) == clock.Fine || !r.hasServers(set) {
+func (r *Relay) park(t *turn, q *request) bool {
+	if t.fine() || !r.hasServers(t.set, t.trusted) {
 		return false
 	}
 	ok, instead := r.parked.add(q, time.Now())
 	if instead != nil {
-		r.answer(instead)
+		r.answer(&t.present, instead)
 	}
 	return ok
 }
 
 // hasServers reports whether there is anybody to have the time of.
-func (r *Relay) hasServers(set *policy.Set) bool {
-	return len(r.cfg.Servers) > 0 || len(set.TimeServers(r.deps.Clock.Trusted())) > 0
+func (r *Relay) hasServers(set *policy.Set, trusted time.Time) bool {
+	return len(r.cfg.Servers) > 0 || set.HasTimeServers(trusted)
 }

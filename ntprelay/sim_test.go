@@ -258,7 +258,8 @@ func (w *world) checkAnswer() {
 	}
 	q.client = q.from.Addr()
 	q.parse(packet(first(4, client), w.truth()))
-	w.relay.serve(q)
+	turn := w.relay.turn()
+	w.relay.serve(&turn, q)
 }
 
 // judge checks an answer that was sent at truth.

@@ -1,6 +1,9 @@
 package policy
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // TimeServers returns the time servers that the policy names, of whatever service that
 // has not ended at now (the zero time: none has): a rule for each host, in the order of
@@ -22,6 +25,11 @@ func (s *Set) TimeServers(now time.Time) []*Rule {
 		}
 	}
 	return rules
+}
+
+// HasTimeServers reports whether [Set.TimeServers] returns any. It allocates nothing.
+func (s *Set) HasTimeServers(now time.Time) bool {
+	return slices.ContainsFunc(s.times, func(r *Rule) bool { return !r.Service.Ended(now) })
 }
 
 // timeServers returns the rules for a time server's name that no other takes away.
