@@ -23,7 +23,7 @@ func TestStorePage(t *testing.T) {
 	store.Upstream.Serve(t, "ok.lab.example. 300 A 45.60.7.1")
 	store.Time(t, timeServers...)
 	// How rules were used is read from the disk.
-	store.Box.Write(t, settingsFile, "journal: {sync: 100ms}\ntime: {servers: ["+strings.Join(timeServers, ", ")+"]}\n")
+	store.Box.Write(t, settingsFile, "journal: {sync: 100ms, repeat_window: 1s}\ntime: {servers: ["+strings.Join(timeServers, ", ")+"]}\n")
 	box := store.Box.Start(t)
 	till, tablet := store.Terminal(t, "pos"), store.Terminal(t, "sunmi")
 	p := openPage(t, store)
@@ -223,6 +223,26 @@ func TestStorePage(t *testing.T) {
 			}
 		})
 	}
+
+	step("bounds", func(t *testing.T) {
+		p.look(1200, 900, "light")
+		p.open("log?verdict=deny&name=*.many.example", "Log")
+		p.has(".tools .badge", "live")
+		p.click(".tools button")
+		asked := 0
+		waitFor(t, func() bool { // of too many at once some are counted, not told one by one
+			for range 100 {
+				denied(t, till, fmt.Sprintf("n%d.many.example", asked))
+				asked++
+			}
+			return eval[bool](p, "document.querySelector('.tools button').textContent === 'Go on (500 or more new)'")
+		})
+		p.click(".tools button")
+		p.wait("document.querySelectorAll('.records li').length === 500")
+		denied(t, tablet, "one.many.example")
+		p.has(".records li .client", tablet.Addr4.String())
+		p.wait("document.querySelectorAll('.records li').length === 500")
+	})
 
 	step("logout", func(t *testing.T) {
 		p.click("#logout")
