@@ -23,6 +23,24 @@ var (
 	link6     = []string{"fe80::/10", "ff02::/16"} // what stays on the link
 )
 
+// embedded are the addresses of IPv6 by which a translator sends to IPv4 addresses that are not
+// of the Internet (RFC 6052 section 2.1).
+func embedded() (prefixes []netip.Prefix) {
+	for _, p := range storeOnly[true] {
+		prefixes = append(prefixes, translated(p))
+	}
+	for _, text := range nowhere4 {
+		prefixes = append(prefixes, translated(netip.MustParsePrefix(text)))
+	}
+	return prefixes
+}
+
+func translated(p netip.Prefix) netip.Prefix {
+	b := netip.MustParseAddr("64:ff9b::").As16()
+	copy(b[12:], p.Addr().AsSlice())
+	return netip.PrefixFrom(netip.AddrFrom16(b), 96+p.Bits())
+}
+
 // judge writes the chain that decides, of what the capture has left or sent to the box.
 func (t *table) judge() {
 	t.chain("judge", "let through, or stop\ndstnat + 10: it is known what was sent to the box, and nothing is routed yet")
@@ -144,6 +162,9 @@ func (t *table) internet(class string) {
 		t.line("ip daddr %s return", p)
 	}
 	t.line("meta nfproto ipv4 goto observed-%s", class)
+	for _, p := range embedded() {
+		t.line("ip6 daddr %v return", p)
+	}
 	for _, p := range internet6 {
 		t.line("ip6 daddr %s goto observed-%s", p, class)
 	}
