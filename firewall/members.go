@@ -34,6 +34,9 @@ func newMembers(set *policy.Set, cfg Config) ([]member, error) {
 			if other := owner[name]; other != "" {
 				return nil, fmt.Errorf("the interface %s is of class %s and of class %s; take it from one of them, in policy.yaml or in firewall.interfaces of tillgate.yaml", name, other, c.Name)
 			}
+			if name == "lo" || len(name) > maxInterface {
+				return nil, fmt.Errorf("class %s has the interface %q, by which nothing comes in from a network; ip link lists those of this machine", c.Name, name)
+			}
 			if !quotable(name) {
 				return nil, fmt.Errorf("class %s has the interface %q, a name that nft cannot be given; rename it (ip link set %q name NEW)", c.Name, name, name)
 			}
@@ -56,7 +59,8 @@ func newMembers(set *policy.Set, cfg Config) ([]member, error) {
 	return members, nil
 }
 
-// gaps tells of a family of addresses by which the class's devices are not known.
+// gaps tells of what the class's devices may send without being known, where only the source
+// tells whose a packet is.
 func (m member) gaps() (gaps []string) {
 	if len(m.interfaces) > 0 {
 		return nil
@@ -65,6 +69,9 @@ func (m member) gaps() (gaps []string) {
 		if !slices.ContainsFunc(m.class.Networks, func(p netip.Prefix) bool { return p.Addr().Is4() == f.is4 }) {
 			gaps = append(gaps, fmt.Sprintf("class %s has no interface and no %s network: what its devices send by %s is not judged; give it its interface (interfaces: [eth0.20] in policy.yaml)", m.class.Name, f.title, f.title))
 		}
+	}
+	if len(gaps) == 0 {
+		gaps = append(gaps, fmt.Sprintf("class %s has no interface: a device of it that takes an address outside of all classes is not judged; give it its interface (interfaces: [eth0.20] in policy.yaml)", m.class.Name))
 	}
 	return gaps
 }

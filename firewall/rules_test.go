@@ -176,7 +176,7 @@ services: [{id: local/a, reason: r, until: 2026-01-01T00:00:00Z, destinations: [
 				for _, p := range []string{"10.9.0.0/24", "45.60.0.0/24", "2a02:26f0:45:60::/64", "2a02:26f0:45:99::9/128", "fd10::/64"} {
 					c.Near = append(c.Near, netip.MustParsePrefix(p))
 				}
-			}, "internet-a", []string{"ip daddr 45.60.0.0/24 return", "ip6 daddr 2a02:26f0:45:60::/64 return"}, []string{"10.9.0.0", "99::9", "fd10"}},
+			}, "internet-a", []string{"ip daddr 45.60.0.0/24 return", "ip6 daddr 2a02:26f0:45:60::/64 return", "ip6 daddr 64:ff9b::a00:0/104 return", "ip6 daddr 64:ff9b::e000:0/99 return"}, []string{"10.9.0.0", "99::9", "fd10"}},
 		{"a network within another", `
   a: {networks: [10.1.0.0/16], services: []}
   b: {networks: [10.1.4.0/24], services: []}`, nil, "judge",
@@ -234,6 +234,8 @@ func TestRulesErrors(t *testing.T) {
 			map[string][]string{"b": {"eth1"}}, "the interface eth1 is of class a and of class b"},
 		{"a class that is not there", "version: 1\nclasses:\n  a: {interfaces: [eth1], services: []}\n",
 			map[string][]string{"c": {"eth1"}}, "firewall.interfaces has class c"},
+		{"an interface of no network", "version: 1\nclasses:\n  a: {networks: [10.1.0.0/24], services: []}\n",
+			map[string][]string{"a": {"lo"}}, `"lo", by which nothing comes in`},
 		{"an interface that means others too", "version: 1\nclasses:\n  a: {networks: [10.1.0.0/24], services: []}\n",
 			map[string][]string{"a": {"eth*"}}, "a name that nft cannot be given"},
 	} {
