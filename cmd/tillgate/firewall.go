@@ -194,6 +194,7 @@ func (f *firewallFlags) ofFiles(now time.Time, p process) (firewall.Ruleset, err
 	if err != nil {
 		return r, configurationError{dir, err, "No rules are made."}
 	}
+	r.Gaps = append(r.Gaps, bridgePorts(classDevices, r.Interfaces)...)
 	return r, nil
 }
 

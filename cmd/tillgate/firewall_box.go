@@ -45,7 +45,7 @@ func (a *appliance) firewallRules(ctx context.Context, have string) (console.Fir
 			a.keeper.told("", err)
 			return console.FirewallRules{}, err
 		}
-		rules := console.FirewallRules{Hash: firewall.HashText(r.Text()), Text: string(r.Text()), Gaps: r.Gaps}
+		rules := console.FirewallRules{Hash: firewall.HashText(r.Text()), Text: string(r.Text()), Gaps: append(r.Gaps, bridgePorts(classDevices, r.Interfaces)...)}
 		a.keeper.told(rules.Hash, nil)
 		rules.Networks, _ = clientNetworks(r) // an interface that is not there has no connections
 		if rules.Hash != have {
