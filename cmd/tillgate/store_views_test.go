@@ -242,6 +242,13 @@ func TestStorePage(t *testing.T) {
 		denied(t, tablet, "one.many.example")
 		p.has(".records li .client", tablet.Addr4.String())
 		p.wait("document.querySelectorAll('.records li').length === 500")
+
+		// A screen reader hears of denials, though not of each.
+		waitFor(t, func() bool {
+			asked++
+			denied(t, tablet, fmt.Sprintf("n%d.many.example", asked))
+			return eval[bool](p, "/denial|Denied/.test(document.querySelector('[aria-live].unseen').textContent)")
+		})
 	})
 
 	step("logout", func(t *testing.T) {
