@@ -57,7 +57,11 @@ func (t *table) judge() {
 func (t *table) judgeOf(m member) {
 	name := m.class.Name
 	t.chain("judge-"+name, "class "+name)
-	t.line("fib daddr type local jump box") // first, as nearly all of the packets are for it
+	// By these a packet names the box, and is sent on from there: the kernel does so if it is told to.
+	t.line("ip option lsrr exists goto refused-%s", name)
+	t.line("ip option ssrr exists goto refused-%s", name)
+	t.line("exthdr rt exists goto refused-%s", name)
+	t.line("fib daddr type local jump box") // early, as nearly all of the packets are for it
 	t.line("jump alive")
 	t.networks(m)
 	if m.class.Mode == policy.Observe {
