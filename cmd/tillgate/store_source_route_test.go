@@ -36,7 +36,9 @@ nft 'table inet w { counter sent {}; chain f { type filter hook forward priority
 	// Loose source and record route: its length, where in it the packet is, the hops.
 	hops := append(box.AsSlice(), guest.Addr4.AsSlice()...)
 	option := append([]byte{131, byte(3 + len(hops)), 4}, append(hops, 0)...)
-	raw.Control(func(fd uintptr) { err = unix.SetsockoptString(int(fd), unix.IPPROTO_IP, unix.IP_OPTIONS, string(option)) })
+	raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptString(int(fd), unix.IPPROTO_IP, unix.IP_OPTIONS, string(option))
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
