@@ -45,6 +45,7 @@ var arrows = map[string]string{
 	"internal/check":                 `policy github.com/miekg/dns`,
 	"internal/storelab":              `policy golang.org/x/sys`,
 	"internal/storelab/cmd/storelab": `policy internal/storelab`,
+	"cmd/storesim":                   `policy internal/storelab github.com/miekg/dns golang.org/x/sync`,
 	"packaging":                      ``,
 }
 

@@ -88,11 +88,13 @@ func (s *Store) ServeTime(t TB, name string, off time.Duration) {
 			t.Fatalf("listening as a time server: %v", err)
 		}
 		t.Cleanup(func() { c.Close() })
-		go serveTime(c, off)
+		go AnswerTime(c, off)
 	}
 }
 
-func serveTime(c net.PacketConn, off time.Duration) {
+// AnswerTime is a time server that is off by so much, with a reference clock by what it says. It
+// returns when the connection is closed.
+func AnswerTime(c net.PacketConn, off time.Duration) {
 	packet := make([]byte, ntpSize)
 	for {
 		n, from, err := c.ReadFrom(packet)
@@ -102,7 +104,7 @@ func serveTime(c net.PacketConn, off time.Duration) {
 		if n < ntpSize {
 			continue
 		}
-		now := ntpTime(time.Now().Add(off))
+		now := NTPTime(time.Now().Add(off))
 		version := packet[0] & 0o70
 		copy(packet[24:32], packet[40:48]) // its transmit stamp is the origin
 		packet[0], packet[1], packet[3] = version|4, 1, 0xe8
@@ -115,7 +117,7 @@ func serveTime(c net.PacketConn, off time.Duration) {
 	}
 }
 
-// ntpTime is a time as packets have it: seconds of an era of 1900, and their fraction.
-func ntpTime(t time.Time) uint64 {
+// NTPTime is a time as packets have it: seconds of an era of 1900, and their fraction.
+func NTPTime(t time.Time) uint64 {
 	return uint64(uint32(t.Unix()+ntpUnix))<<32 | uint64(t.Nanosecond())<<32/1e9
 }
