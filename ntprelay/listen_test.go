@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"tillgate/internal/pktinfo"
 )
 
 // listening runs the bench on addrs until the test ends, and returns what it is bound to.
@@ -132,6 +134,52 @@ func TestNoAllocations(t *testing.T) {
 	b.records.repeats.Store(true)
 	if n := testing.AllocsPerRun(100, exchange); n != 0 {
 		t.Errorf("%v allocations a request", n)
+	}
+}
+
+// A batch as large as they get: each request has its own answer or none, and all answers
+// have a transmit stamp.
+func TestBatch(t *testing.T) {
+	b := newBench(t)
+	b.synchronise()
+	b.records.repeats.Store(true)
+	q := b.request(till, nil)
+	q.send = nil // nothing goes by itself
+	packets := make([]pktinfo.Packet, batchSize)
+	for i := range packets {
+		from := till
+		if i%4 == 3 {
+			from = office
+		}
+		packets[i] = pktinfo.Packet{From: netip.MustParseAddrPort(from), Reply: make([]byte, 0, headerSize), Cut: i == 5,
+			Data: packet(first(4, client), start.Add(time.Duration(i)*time.Second))}
+	}
+	b.serveAll(q, packets)
+	for i, p := range packets {
+		if i%4 == 3 || i == 5 {
+			if len(p.Reply) > 0 {
+				t.Errorf("packet %d is answered", i)
+			}
+			continue
+		}
+		if len(p.Reply) != headerSize {
+			t.Fatalf("packet %d: a reply of %d bytes", i, len(p.Reply))
+		}
+		if h := parseHeader(p.Reply); h.origin != stampOf(start.Add(time.Duration(i)*time.Second)) || h.transmit != stampOf(b.truth()) {
+			t.Errorf("packet %d: %+v", i, h)
+		}
+	}
+	want := Stats{Requests: batchSize, Answered: batchSize - 5, Denied: 4, Dropped: 1, Clients: 1}
+	if got := b.Stats(); got != want {
+		t.Errorf("counted %+v, want %+v", got, want)
+	}
+	if n := testing.AllocsPerRun(20, func() {
+		for i := range packets {
+			packets[i].Reply = packets[i].Reply[:0]
+		}
+		b.serveAll(q, packets)
+	}); n != 0 {
+		t.Errorf("%v allocations a batch", n)
 	}
 }
 
