@@ -68,19 +68,27 @@ type looked struct {
 }
 
 func (a *API) overview(w http.ResponseWriter, r *http.Request) {
+	o, err := a.look(r.Context())
+	if err != nil {
+		refuse(w, http.StatusInternalServerError, err)
+		return
+	}
+	o.Status = a.cfg.Status()
+	reply(w, o) // without the lock: who reads it slowly keeps nobody waiting
+}
+
+// look returns what the journal says, which may have been read for somebody else a moment ago.
+func (a *API) look(ctx context.Context) (Overview, error) {
 	a.looked.mu.Lock() // one at a time: each takes a processor
 	defer a.looked.mu.Unlock()
 	if a.looked.at.IsZero() || time.Since(a.looked.at) > fresh {
-		seen, err := Look(r.Context(), a.cfg.Journal, a.cfg.Clock())
+		seen, err := Look(ctx, a.cfg.Journal, a.cfg.Clock())
 		if err != nil {
-			refuse(w, http.StatusInternalServerError, err)
-			return
+			return Overview{}, err
 		}
 		a.looked.seen, a.looked.at = seen, time.Now()
 	}
-	o := a.looked.seen
-	o.Status = a.cfg.Status()
-	reply(w, o)
+	return a.looked.seen, nil
 }
 
 // Look reads what an overview has of the journal.
@@ -94,7 +102,7 @@ func Look(ctx context.Context, j Journal, now time.Time) (Overview, error) {
 			o.damaged(damage)
 		case err != nil:
 			return o, err
-		default:
+		case r.Event == "": // the end of what was let through is no attempt
 			g.add(&r)
 		}
 	}

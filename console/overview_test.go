@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
@@ -80,8 +82,10 @@ func TestLook(t *testing.T) {
 	dot := deny(3*time.Minute, "", 853)
 	dot.Plane, dot.Reason, dot.Dest, dot.Count = policy.Firewall, policy.FirewallReject, netip.MustParseAddrPort("8.8.8.8:853"), 2
 	dot.SetDestNames([]string{"dns.google"})
+	ended := tls // what was let through to
+	ended.Event, ended.Time = decision.EventClose, noon
 	j := &past{records: []decision.Record{
-		deny(61*time.Minute, "old.example", 443), long, deny(5*time.Minute, "ads.example", 443), tls, allow, dot,
+		deny(61*time.Minute, "old.example", 443), long, deny(5*time.Minute, "ads.example", 443), tls, allow, dot, ended,
 	}}
 	hour := func(ago int, plane policy.Plane, v policy.Verdict, n uint64) decision.Hour {
 		return decision.Hour{Start: noon.Truncate(time.Hour).Add(-time.Duration(ago) * time.Hour), Plane: plane, Verdict: v, Count: n, Up: 10 * n, Down: 100 * n}
@@ -187,6 +191,26 @@ func TestOverviewAgain(t *testing.T) {
 				t.Errorf("request %d: the journal was read %d times, want %d; the status %d times", i, j.reads, want, asked)
 			}
 		}
+	})
+}
+
+// Who does not read what he asked for keeps nobody else from it.
+func TestOverviewUnread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := NewAPI(context.Background(), Config{Journal: &past{}, Clock: func() time.Time { return noon }, Status: func() Status { return Status{} }})
+		here, there := net.Pipe()
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			a.ServeHTTP(pipeWriter{there, http.Header{}}, httptest.NewRequest("GET", "/v1/overview", nil))
+		}()
+		synctest.Wait() // it writes
+		w := httptest.NewRecorder()
+		if a.ServeHTTP(w, httptest.NewRequest("GET", "/v1/overview", nil)); w.Code != 200 {
+			t.Error(w.Code)
+		}
+		here.Close()
+		<-ended
 	})
 }
 
