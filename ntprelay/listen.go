@@ -27,9 +27,9 @@ const (
 // core answers more than a store asks.
 const maxReaders = 4
 
-// batchSize is how many requests are read, and answers sent, by one system call. The last of
-// them leaves some 30 µs after its transmit stamp; in a store, where requests come one by one,
-// there is no last.
+// batchSize is how many requests are read, and answers sent, by one system call. No more,
+// since the last of them leaves when all others have: a few microseconds each after its
+// transmit stamp. In a store, where requests come one by one, there are no others.
 const batchSize = 16
 
 // Listen binds every address of the configuration. If one can't be bound, none is.
