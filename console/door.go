@@ -40,7 +40,7 @@ func (d *door) admits(a netip.Addr) bool {
 			return true
 		}
 	}
-	return len(d.admin) == 0 && a.IsValid() && policy.CheckAddr(a) != nil
+	return len(d.admin) == 0 && policy.WithinStore(a)
 }
 
 // enter takes a place for a connection. It is to be left once.
@@ -84,7 +84,7 @@ func network(a netip.Addr) netip.Prefix {
 	case a.Is6():
 		bits = 64
 	}
-	p, _ := a.WithZone("").Prefix(bits)
+	p, _ := a.Prefix(bits)
 	return p
 }
 
@@ -108,13 +108,13 @@ func (l guardedListener) Accept() (net.Conn, error) {
 	}
 }
 
-// addrOf is an address as policies know it. It is invalid for what is not TCP.
+// addrOf is an address as policies know it, which know no zones. It is invalid for what is not TCP.
 func addrOf(a net.Addr) netip.Addr {
 	tcp, _ := a.(*net.TCPAddr)
 	if tcp == nil {
 		return netip.Addr{}
 	}
-	return tcp.AddrPort().Addr().Unmap()
+	return tcp.AddrPort().Addr().Unmap().WithZone("")
 }
 
 // A visit is a connection that has a place.

@@ -75,7 +75,7 @@ func (w *web) knows(s *site, r *http.Request) bool {
 		return false
 	}
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	return err == nil && addr.WithZone("") == addrOf(local).WithZone("") || strings.EqualFold(host, boxName) || w.cert.covers(host)
+	return err == nil && addr.WithZone("") == addrOf(local) || strings.EqualFold(host, boxName) || w.cert.covers(host)
 }
 
 // boxName is the box's own name, which its DNS gives its address.

@@ -22,7 +22,7 @@ import (
 // password is set.
 type WebConfig struct {
 	Listen []string              // host:port; without a host all addresses, empty: none
-	Admin  []netip.Prefix        // who may connect beside the machine itself; empty: who has no global address
+	Admin  []netip.Prefix        // who may connect beside the machine itself; empty: who has an address of a store
 	Config string                // folder of console.crt and console.key; empty: none
 	State  string                // folder of the password, and of a certificate that is made
 	Record func(decision.Record) // takes the records of logins
@@ -254,5 +254,5 @@ func clientOf(r *http.Request) netip.Addr {
 	if err != nil {
 		return netip.Addr{}
 	}
-	return addr.Addr().Unmap()
+	return addr.Addr().Unmap().WithZone("")
 }

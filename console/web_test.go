@@ -201,7 +201,12 @@ func TestDoorAdmits(t *testing.T) {
 		{"", "10.20.9.5", true},
 		{"", "fd00::5", true},
 		{"", "fe80::5", true},
+		{"", "100.64.0.9", true},
 		{"", "8.8.8.8", false},
+		{"", "2002:808:808::1", false},   // 6to4: anybody
+		{"", "2001:0:808:808::1", false}, // Teredo: anybody
+		{"", "64:ff9b::a14:905", false},  // whom a translator speaks for
+		{"", "64:ff9b:1:808:8:800::", false},
 		{"", "2001:4860:4860::8888", false},
 		{"2001:4860::/32", "2001:4860:4860::8888", true},
 		{"2001:4860::/32", "10.20.9.5", false},
@@ -216,6 +221,17 @@ func TestDoorAdmits(t *testing.T) {
 		if got := newDoor(admin).admits(netip.MustParseAddr(tt.from)); got != tt.want {
 			t.Errorf("admin %q: %s: %v, want %v", tt.admin, tt.from, got, tt.want)
 		}
+	}
+}
+
+// The interface that a link-local address is at is no part of it for networks and records.
+func TestZones(t *testing.T) {
+	want := netip.MustParseAddr("fe80::5")
+	if got := addrOf(&net.TCPAddr{IP: net.ParseIP("fe80::5"), Zone: "eth0"}); got != want {
+		t.Errorf("of a connection: %v", got)
+	}
+	if got := clientOf(&http.Request{RemoteAddr: "[fe80::5%eth0]:4711"}); got != want {
+		t.Errorf("of a request: %v", got)
 	}
 }
 

@@ -106,6 +106,14 @@ func CheckAddr(addr netip.Addr) error {
 	return nil
 }
 
+// WithinStore reports whether an address is of the kind that a store gives its own devices,
+// or its carrier: private, unique local, link-local, or shared. Addresses that are special
+// for another reason are not: those of 6to4 and Teredo come from anywhere in the Internet.
+func WithinStore(addr netip.Addr) bool {
+	addr = addr.WithZone("")
+	return addr.IsValid() && withinStore(netip.PrefixFrom(addr, addr.BitLen()))
+}
+
 // withinStore reports whether a whole network is the store's own: private,
 // unique local, link-local, or shared with the carrier.
 func withinStore(network netip.Prefix) bool {

@@ -102,3 +102,18 @@ func TestCheckAddrAllocates(t *testing.T) {
 		}
 	}
 }
+
+func TestWithinStore(t *testing.T) {
+	for addr, want := range map[string]bool{
+		"10.20.0.7": true, "172.31.0.1": true, "192.168.1.1": true, "100.64.0.1": true, "169.254.0.1": true, "fd00::1": true, "fe80::1%eth0": true,
+		"8.8.8.8": false, "127.0.0.1": false, "0.0.0.0": false, "192.0.2.1": false, "224.0.0.1": false,
+		"::1": false, "::ffff:10.20.0.7": false, "2002:808:808::1": false, "2001:0:808:808::1": false, "64:ff9b::a14:7": false, "2001:db8::1": false,
+	} {
+		if got := WithinStore(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("%s: %v, want %v", addr, got, want)
+		}
+	}
+	if WithinStore(netip.Addr{}) {
+		t.Error("no address is within the store")
+	}
+}
