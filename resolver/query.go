@@ -143,6 +143,7 @@ func unpack(wire []byte) (*dns.Msg, fault) {
 		}
 	}
 	kept := &dns.Msg{MsgHdr: m.MsgHdr}
+	kept.Rcode &= 0xf // Unpack adds what the OPT has of one (RFC 6891 §6.1.3), which means nothing in a query
 	if len(m.Question) == 1 {
 		kept.Question = m.Question
 	}

@@ -51,6 +51,8 @@ func FuzzQuery(f *testing.F) {
 		f.Add(wire, false)
 		f.Add(wire[:len(wire)-3], true)
 	}
+	// An OPT with a part of an rcode, which no query has a use for.
+	f.Add([]byte("\x00\x00\x01\x00\x00\x01\x00\x00\x00\x00\x00\x01\x00\x00\x02\x00\x01\x00\x00\x29\x10\x00\x30\x00\x00\x00\x00\x00"), false)
 	b := newBench(f)
 	b.up = func(name string, qtype uint16) (*dns.Msg, error) {
 		return reply(name, qtype, 60, "192.0.9.1", "2a00::1"), nil
