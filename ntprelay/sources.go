@@ -173,10 +173,10 @@ func (p *poller) words() decision.Health {
 		h.Text = fmt.Sprintf("asking %s", servers(len(all)))
 	case count[Unknown] == len(all):
 		h.State = decision.Bad
-		h.Text = "no address of a time server is known: " + all[0].Why
+		h.Text = "no address of a time server is known: " + all[0].Why + "; see the part upstream"
 	case count[Silent]+count[Unknown]+count[Asked] == len(all):
 		h.State = decision.Bad
-		h.Text = fmt.Sprintf("none of %s answers: %s", servers(len(all)), p.silence(all))
+		h.Text = fmt.Sprintf("none of %s answers: %s; let the box out to udp/123", servers(len(all)), p.silence(all))
 	default:
 		h.State = decision.Bad
 		heard := len(all) - count[Silent] - count[Unknown] - count[Asked] - count[Refuses]

@@ -22,9 +22,9 @@ func TestSourcesHealth(t *testing.T) {
 		{"at the start", func(w *world) { w.netDown = true }, time.Second, decision.OK, "asking 6 time servers"},
 		{"all well", func(*world) {}, time.Minute, decision.OK, "6 of 6 time servers agree"},
 		{"no names", func(w *world) { w.dnsDown = true }, time.Minute, decision.Bad,
-			"no address of a time server is known: network is unreachable"},
+			"no address of a time server is known: network is unreachable; see the part upstream"},
 		{"no answers", func(w *world) { w.netDown = true }, time.Minute, decision.Bad,
-			"none of 6 time servers answers: no answer within 3s"},
+			"none of 6 time servers answers: no answer within 3s; let the box out to udp/123"},
 		{"one is gone", func(w *world) { w.server("5.5.5.2").dead = true }, time.Hour, decision.OK, "5 of 6 time servers agree"},
 		{"some lie", func(w *world) {
 			w.server("5.5.5.1").wrong = -3 * 366 * 24 * time.Hour

@@ -223,10 +223,10 @@ func timeHealth(c *clock.Clock) decision.Health {
 	case clock.Coarse:
 		if c.Trusted().IsZero() {
 			h.State = decision.Warn
-			h.Text = "no quorum of time servers, so no time for the terminals: " + h.Text
+			h.Text = "no quorum of time servers (see the part ntp), so no time for the terminals: " + h.Text
 		}
 	default:
-		h.State, h.Text = decision.Warn, "neither a certificate nor time servers have confirmed it yet"
+		h.State, h.Text = decision.Warn, "neither a certificate nor time servers have confirmed it yet; see the parts upstream and ntp"
 		if wall, floor := c.Wall(), c.Floor(); wall.Before(floor) {
 			h.State = decision.Bad
 			h.Text = fmt.Sprintf("not known: the system's clock says %s, but %s has passed (if it has not: tillgate time reset)", wall.UTC().Format(time.DateTime), floor.UTC().Format(time.DateTime))
