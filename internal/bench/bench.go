@@ -1,0 +1,67 @@
+// Package bench measures tillgate beside other programs that do the same work:
+// one processor for the server, another for the load and for what is upstream,
+// all in a network namespace of its own. Rounds go through all servers in turn,
+// so that what is compared was measured within seconds of each other.
+//
+// [Prepare] builds what is needed while there is a network, [Run] measures
+// within the namespace, and [Report.WriteTo] makes a page of Markdown of it.
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Options are what may be asked for.
+type Options struct {
+	Dir     string        // a folder that Prepare has filled
+	Rows    []string      // names of rows; none: all of them
+	Rounds  int           // of each row, at least 1; below 6 there is no 95 % bound
+	Seconds time.Duration // that one server is loaded in a round
+	Log     io.Writer     // what is going on
+}
+
+// Run measures. It expects to be root in a network and a mount namespace of its
+// own, as command bench makes them.
+func Run(ctx context.Context, o Options) (*Report, error) {
+	chosen, err := choose(o.Rows)
+	if err != nil {
+		return nil, err
+	}
+	lab, err := newLab(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer lab.close()
+	report := newReport(o)
+	for _, r := range chosen {
+		fmt.Fprintf(o.Log, "%s\n", r.name)
+		result, err := lab.measure(ctx, r)
+		if err != nil {
+			return nil, fmt.Errorf("row %s: %w", r.name, err)
+		}
+		report.rows = append(report.rows, result)
+	}
+	report.others, err = lab.others(ctx, o.Rows)
+	report.missing = lab.missing()
+	return report, err
+}
+
+// choose returns the rows of these names, or all.
+func choose(names []string) (chosen []row, err error) {
+	known := map[string]bool{memoryRow: true, startRow: true}
+	for _, r := range rows {
+		known[r.name] = true
+		if len(names) == 0 || has(names, r.name) {
+			chosen = append(chosen, r)
+		}
+	}
+	for _, n := range names {
+		if !known[n] {
+			return nil, fmt.Errorf("no row %q; there are %s", n, list(known))
+		}
+	}
+	return chosen, nil
+}

@@ -1,0 +1,80 @@
+// Command bench measures tillgate beside other programs, and prints a page of
+// Markdown: BENCHMARKS.md. It needs Debian, root and a C compiler, and is run
+// from the module's root:
+//
+//	go run ./internal/bench/cmd/bench [-rounds N] [-time D] [-dir FOLDER] [ROW...]
+//
+// Rows that are no part of what is measured can be left out by naming the others.
+// It measures in a network namespace of its own, as a child of itself; as
+// "bench relay ADDRESS" it is one of the peers.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"tillgate/internal/bench"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) == 2 && args[0] == "relay" {
+		return bench.Relay(args[1])
+	}
+	flags := flag.NewFlagSet("bench", flag.ExitOnError)
+	o := bench.Options{Log: os.Stderr}
+	flags.IntVar(&o.Rounds, "rounds", 15, "how many `rounds` each row has")
+	flags.DurationVar(&o.Seconds, "time", time.Second, "how long a server is loaded in a round")
+	flags.StringVar(&o.Dir, "dir", "", "a `folder` for what is built, and kept for the next time; empty: a temporary one")
+	inside := flags.Bool("inside", false, "this is the child in the namespace, and the folder is filled")
+	flags.Parse(args)
+	o.Rows = flags.Args()
+	if o.Rounds < 1 || o.Seconds < 100*time.Millisecond {
+		return fmt.Errorf("%d rounds of %v measure nothing: give 1 or more, of 100ms or more", o.Rounds, o.Seconds)
+	}
+	if *inside {
+		report, err := bench.Run(ctx, o)
+		if err == nil {
+			_, err = report.WriteTo(os.Stdout)
+		}
+		return err
+	}
+	return outside(ctx, o)
+}
+
+// outside fills the folder while there is a network, and measures in a child.
+func outside(ctx context.Context, o bench.Options) (err error) {
+	if o.Dir == "" {
+		if o.Dir, err = os.MkdirTemp("", "bench"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(o.Dir)
+	}
+	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
+		return err
+	}
+	if err := bench.Prepare(ctx, o.Dir, os.Stderr); err != nil {
+		return err
+	}
+	args := append([]string{"-inside", "-dir", o.Dir, "-rounds", fmt.Sprint(o.Rounds), "-time", o.Seconds.String()}, o.Rows...)
+	child := exec.CommandContext(ctx, filepath.Join(o.Dir, "bench"), args...)
+	child.Stdout, child.Stderr = os.Stdout, os.Stderr
+	child.Cancel = func() error { return child.Process.Signal(syscall.SIGTERM) }
+	child.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
+	return child.Run()
+}

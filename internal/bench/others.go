@@ -1,0 +1,143 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// An other is a figure that is no ratio.
+type other struct {
+	what, server string
+	value        estimate
+	unit         string
+	target       float64 // at most; 0: none, a peer's
+}
+
+// idleTunnels is how many tunnels are opened to see what one of them takes, and
+// starts how often a server is started.
+const (
+	idleTunnels = 1000
+	starts      = 7
+)
+
+// others measures memory and starts, where they are asked for.
+func (l *lab) others(ctx context.Context, names []string) (all []other, err error) {
+	for _, part := range []struct {
+		name    string
+		measure func(context.Context) ([]other, error)
+	}{{memoryRow, l.idle}, {startRow, l.starts}} {
+		if len(names) > 0 && !has(names, part.name) {
+			continue
+		}
+		fmt.Fprintln(l.Log, part.name)
+		some, err := part.measure(ctx)
+		if err != nil {
+			return all, fmt.Errorf("row %s: %w", part.name, err)
+		}
+		all = append(all, some...)
+	}
+	return all, nil
+}
+
+// idle measures what tunnels take that have said something and then say nothing.
+func (l *lab) idle(ctx context.Context) (all []other, err error) {
+	for _, name := range []string{own, "squid", "tinyproxy", "go relay"} {
+		s := find(name)
+		if !l.installed(s) {
+			continue
+		}
+		var memory, open []float64
+		for range starts {
+			kb, fds, err := l.idleOnce(ctx, s)
+			if err != nil {
+				return nil, err
+			}
+			memory, open = append(memory, kb), append(open, fds)
+		}
+		m := other{"memory of an idle tunnel", name, medianOf(memory), "KB", 0}
+		d := other{"descriptors of an idle tunnel", name, medianOf(open), "", 0}
+		if name == own {
+			m.target, d.target = 8, 2
+		}
+		all = append(all, m, d)
+	}
+	return all, nil
+}
+
+func (l *lab) idleOnce(ctx context.Context, s server) (kb, fds float64, err error) {
+	if err := l.fresh(); err != nil {
+		return 0, 0, err
+	}
+	p, err := l.start(ctx, s, serverCPU)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer p.stop()
+	if err := pause(ctx, time.Second); err != nil {
+		return 0, 0, err
+	}
+	memory, open := p.rss(), p.descriptors()
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g := command(ctx, l.Dir, "taskset", "-c", loadCPU, "@DIR@/tload", "idle", "-p", strconv.Itoa(p.ports[planeProxy]),
+		"-T", "9000", "-H", "target.bench.net", "-c", strconv.Itoa(idleTunnels), "-t", "60")
+	out, err := g.StdoutPipe()
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := g.Start(); err != nil {
+		return 0, 0, err
+	}
+	defer g.Wait() // ended by cancel
+	defer cancel()
+	line, err := bufio.NewReader(out).ReadBytes('\n')
+	if err != nil {
+		return 0, 0, err
+	}
+	var counts struct{ Open float64 }
+	if err := json.Unmarshal(line, &counts); err != nil || counts.Open < idleTunnels {
+		return 0, 0, fmt.Errorf("%s opened %v of %d tunnels", s.name, counts.Open, idleTunnels)
+	}
+	err = pause(ctx, time.Second)
+	return (p.rss() - memory) / idleTunnels, (p.descriptors() - open) / idleTunnels, err
+}
+
+// starts measures how long tillgate takes from its start to its first answer, what
+// it takes of memory then, and how large the program is.
+func (l *lab) starts(ctx context.Context) (all []other, err error) {
+	s := find(own)
+	s.ports = one(planeDNS, s.ports[planeDNS]) // the time comes later, when it is known
+	var took, memory []float64
+	for range starts {
+		if err := l.fresh(); err != nil {
+			return nil, err
+		}
+		p, err := l.start(ctx, s, serverCPU)
+		if err != nil {
+			return nil, err
+		}
+		took = append(took, float64(time.Since(p.began).Microseconds())/1000)
+		err = pause(ctx, 2*time.Second)
+		memory = append(memory, p.rss()/1000)
+		p.stop()
+		if err != nil {
+			return nil, err
+		}
+	}
+	binary, err := os.Stat(filepath.Join(l.Dir, own))
+	if err != nil {
+		return nil, err
+	}
+	return []other{
+		{"start to first answer", own, medianOf(took), "ms", 30},
+		{"idle RSS", own, medianOf(memory), "MB", 20},
+		{"stripped binary", own, medianOf([]float64{float64(binary.Size()) / 1e6}), "MB", 16},
+	}, nil
+}

@@ -1,0 +1,103 @@
+package bench
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"tillgate/internal/storelab"
+)
+
+//go:embed load/*.c conf/*
+var files embed.FS
+
+// Prepare fills a folder with all that a run needs: the generators, compiled;
+// tillgate and the bench's own command, built from the working folder, which must
+// be the module's root; CoreDNS, which is no package of Debian's, by the Go module
+// proxy; the configurations; a certificate. What is there of CoreDNS already is
+// kept. Without a C compiler or tillgate there is nothing to measure; without
+// CoreDNS its rows are left out.
+func Prepare(ctx context.Context, dir string, log io.Writer) error {
+	for _, sub := range []string{"conf/tls", "results", "etc", "state"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			return err
+		}
+	}
+	// squid writes its log as another user.
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Chmod(filepath.Join(dir, "results"), 0o777)); err != nil {
+		return err
+	}
+	if err := writeFiles(dir); err != nil {
+		return err
+	}
+	ca, err := storelab.NewCA(filepath.Join(dir, "conf/tls"))
+	if err != nil {
+		return err
+	}
+	cert, key, err := ca.Certificate("localhost")
+	if err != nil {
+		return err
+	}
+	for from, to := range map[string]string{cert: "cert.pem", key: "key.pem"} {
+		if err := os.Rename(from, filepath.Join(dir, "conf/tls", to)); err != nil {
+			return err
+		}
+	}
+	builds := [][]string{
+		{"go", "build", "-trimpath", "-ldflags=-s -w", "-o", "@DIR@/tillgate", "./cmd/tillgate"},
+		{"go", "build", "-o", "@DIR@/bench", "./internal/bench/cmd/bench"},
+		{"gcc", "-O2", "-w", "-pthread", "-o", "@DIR@/udpecho", "@DIR@/load/udpecho.c"},
+		{"gcc", "-O2", "-w", "-o", "@DIR@/udpload", "@DIR@/load/udpload.c"},
+		{"gcc", "-O2", "-w", "-o", "@DIR@/tload", "@DIR@/load/tload.c"},
+	}
+	for _, b := range builds {
+		c := command(ctx, dir, b...)
+		if out, err := c.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w\n%s", strings.Join(c.Args, " "), err, out)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "coredns")); err == nil {
+		return nil
+	}
+	fmt.Fprintln(log, "building CoreDNS; this takes minutes")
+	c := command(ctx, dir, "go", "install", "github.com/coredns/coredns@latest")
+	c.Env = append(os.Environ(), "GOBIN="+dir, "CGO_ENABLED=0")
+	if out, err := c.CombinedOutput(); err != nil {
+		fmt.Fprintf(log, "CoreDNS is left out: %v\n%s", err, out)
+	}
+	return ctx.Err()
+}
+
+// command makes a command of words in which @DIR@ stands for the folder.
+func command(ctx context.Context, dir string, words ...string) *exec.Cmd {
+	for i, w := range words {
+		words[i] = strings.ReplaceAll(w, "@DIR@", dir)
+	}
+	return exec.CommandContext(ctx, words[0], words[1:]...)
+}
+
+// writeFiles writes what is embedded, and what tillgate reads where it reads it.
+func writeFiles(dir string) error {
+	return fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return errors.Join(err, os.MkdirAll(filepath.Join(dir, name), 0o755))
+		}
+		text, err := files.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(dir, name)
+		switch d.Name() {
+		case "tillgate.yaml", "policy.yaml":
+			to = filepath.Join(dir, "etc", d.Name())
+		}
+		return os.WriteFile(to, []byte(strings.ReplaceAll(string(text), "@DIR@", dir)), 0o644)
+	})
+}
