@@ -52,6 +52,7 @@ func (l *lab) idle(ctx context.Context) (all []other, err error) {
 		if !l.installed(s) {
 			continue
 		}
+		s.ports = one(planeProxy, s.ports[planeProxy]) // not the time, which takes seconds to be known
 		var memory, open []float64
 		for range starts {
 			kb, fds, err := l.idleOnce(ctx, s)
@@ -113,7 +114,7 @@ func (l *lab) idleOnce(ctx context.Context, s server) (kb, fds float64, err erro
 // it takes of memory then, and how large the program is.
 func (l *lab) starts(ctx context.Context) (all []other, err error) {
 	s := find(own)
-	s.ports = one(planeDNS, s.ports[planeDNS]) // the time comes later, when it is known
+	s.ports = one(planeDNS, s.ports[planeDNS]) // as above
 	var took, memory []float64
 	for range starts {
 		if err := l.fresh(); err != nil {
