@@ -27,8 +27,8 @@
 // {"error": "..."} for what could not be read; with progress=1 also {"progress": {...}}, how
 // many bytes were gone through and how many there are. A stream that is complete ends
 // properly, one that breaks does not. The events are the same log for browsers, followed
-// as Server-Sent Events: the id of each is the record's seq, from which Last-Event-ID or
-// after goes on; "gap" events tell what was missed, "damage" events what can't be read.
+// as Server-Sent Events: the id of each is the record's seq and boot (17-3f0a...), from which
+// Last-Event-ID or after goes on; "gap" events tell what was missed, "damage" events what can't be read.
 // The check is a stream of lines, too: {"plan": {...}}, a {"result": {...}} each as they come, and
 // {"verdict": {...}} at the end, or {"error": "..."} where it was cut short.
 //

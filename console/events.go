@@ -1,10 +1,13 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,13 +23,16 @@ const (
 )
 
 // events follows the log as Server-Sent Events, for the page. Where a browser lost
-// its connection it tells the last record that it has, and gets all from there.
+// its connection it tells the last record that it has, and gets all from there. Which run
+// of the box a record is of is in its id, as the next run may give the same seq.
 func (a *API) events(w http.ResponseWriter, r *http.Request) {
 	v := r.URL.Query()
-	if id := r.Header.Get("Last-Event-ID"); id != "" {
-		v.Set("after", id)
-	}
+	after, boot, of := strings.Cut(cmp.Or(r.Header.Get("Last-Event-ID"), v.Get("after")), "-")
+	v.Set("after", after)
 	q, err := ParseLogQuery(v)
+	if of {
+		q.After = a.cfg.Journal.ReadOn(boot, q.After)
+	}
 	if err == nil && !q.Until.IsZero() {
 		err = errors.New("until: events have no end; read /v1/log for the past")
 	}
@@ -63,7 +69,8 @@ func (e *events) record(r *decision.Record) error {
 	if r.Seq == 0 {
 		b = append(b, "event: gap\n"...)
 	} else {
-		b = append(strconv.AppendUint(append(b, "id: "...), r.Seq, 10), '\n')
+		b = append(strconv.AppendUint(append(b, "id: "...), r.Seq, 10), '-')
+		b = append(append(b, url.QueryEscape(r.Boot)...), '\n') // is hex, but of a file
 	}
 	b = r.AppendJSON(append(b, "data: "...)) // has no line end within
 	e.buf = append(b, "\n\n"...)

@@ -71,7 +71,11 @@ func (s *eventStream) details(n int) (got []string) {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		got = append(got, block[0]+" "+r.Detail)
+		id, boot, _ := strings.Cut(block[0], "-")
+		if boot != r.Boot {
+			s.t.Errorf("the id of a record of run %s: %s", r.Boot, block[0])
+		}
+		got = append(got, id+" "+r.Detail)
 	}
 	return got
 }
@@ -118,6 +122,42 @@ func TestEvents(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// After a power cut the box gives seqs again that it had told, but had not on the disk.
+func TestEventsOfAnotherRun(t *testing.T) {
+	dir := t.TempDir()
+	run := func(first, last int) *decision.Journal {
+		j, err := decision.Open(decision.Config{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := first; i <= last; i++ {
+			j.Record(event(i))
+		}
+		return j
+	}
+	before := run(1, 3)
+	ctx, stop := context.WithCancel(t.Context())
+	stop() // it writes what there is, and ends
+	if err := before.Serve(ctx); err != nil {
+		t.Fatal(err)
+	}
+	lost := run(4, 9) // was told, is not on the disk
+	j := run(4, 5)
+	s := serveEvents(t, j)
+	for after, want := range map[string][]string{
+		"9-" + lost.Boot(): {"id: 4 event 4", "id: 5 event 5"},
+		"2-" + lost.Boot(): {"id: 3 event 3", "id: 4 event 4", "id: 5 event 5"},
+		"4-" + j.Boot():    {"id: 5 event 5"},
+		"4":                {"id: 5 event 5"},
+	} {
+		events := listen(t, s.Client(), s.URL+"/v1/events", http.Header{"Last-Event-ID": {after}})
+		events.next()
+		if diff := cmp.Diff(want, events.details(len(want))); diff != "" {
+			t.Errorf("after %s (-want +got):\n%s", after, diff)
+		}
 	}
 }
 

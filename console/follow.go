@@ -14,6 +14,7 @@ type Journal interface {
 	Read(decision.Query) iter.Seq2[decision.Record, error]
 	Subscribe(q decision.Query, backlog int) (*decision.Subscription, error)
 	Verify(newest int) (decision.Report, error)
+	ReadOn(boot string, seq uint64) uint64
 	Digests(since, until time.Time) iter.Seq2[decision.Digest, error]
 }
 

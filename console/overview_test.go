@@ -59,6 +59,8 @@ func (p *past) Digests(since, until time.Time) iter.Seq2[decision.Digest, error]
 	}
 }
 
+func (p *past) ReadOn(_ string, seq uint64) uint64 { return seq }
+
 func (p *past) Verify(int) (decision.Report, error) { return decision.Report{Segments: 2}, p.err }
 
 func (p *past) Subscribe(decision.Query, int) (*decision.Subscription, error) {

@@ -99,6 +99,7 @@ type Journal struct {
 
 	mu      sync.Mutex
 	closed  bool
+	began   uint64    // the last seq of the runs before; never changed
 	seq     uint64    // the last given
 	to      time.Time // the last trusted time of a record
 	pending []byte    // lines that are not on the disk; only appended to while one writes
@@ -176,7 +177,7 @@ func open(cfg Config, d disk, l limits) (*Journal, error) {
 	if len(damage) > 0 {
 		cfg.Log.Warn("the journal is damaged; see tillgate log verify", "places", len(damage), "first", damage[0])
 	}
-	j.seq, j.written, j.active, j.sealed = last, last, j.writer.number, maxSegment+1
+	j.began, j.seq, j.written, j.active, j.sealed = last, last, last, j.writer.number, maxSegment+1
 	return j, nil
 }
 
@@ -300,6 +301,16 @@ func cutText(s string, limit int) string {
 
 // Boot returns the name of this run of the box.
 func (j *Journal) Boot() string { return j.cfg.Boot }
+
+// ReadOn returns the seq after which one reads on who was last told the record seq of a run.
+// What an earlier run told, and had not on the disk when the power was cut, is lost, and this
+// run has given its numbers again.
+func (j *Journal) ReadOn(boot string, seq uint64) uint64 {
+	if boot != j.cfg.Boot {
+		return min(seq, j.began)
+	}
+	return seq
+}
 
 // Stats are the journal's numbers, counted since [Open] unless they say otherwise.
 type Stats struct {

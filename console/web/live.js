@@ -12,19 +12,20 @@ const again = 10000;
 // it lets go of the connection, as a browser has only six to one box and the box eight
 // streams for all.
 export function follow(filters, told, signal) {
-	let source, timer, last = 0;
+	let source, timer, last = {};
 
 	function open() {
 		close();
 		if (document.hidden || signal.aborted) return;
 		told.state("connecting");
-		const address = eventsURL(last ? {...filters, after: last, last: ""} : filters);
+		const address = eventsURL({...filters, after: last.id});
 		source = new EventSource(address);
 		source.onopen = () => told.state("live");
 		source.onmessage = (event) => {
 			const record = JSON.parse(event.data);
-			if (record.seq <= last) return;
-			last = record.seq;
+			// A box that had no time to write may give a number again, in its next run.
+			if (record.boot === last.boot && record.seq <= last.seq) return;
+			last = {id: event.lastEventId, boot: record.boot, seq: record.seq};
 			told.record(record);
 		};
 		source.addEventListener("gap", (event) => told.gap(JSON.parse(event.data)));
