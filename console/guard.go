@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-	"time"
 )
 
 // contentPolicy lets a page load what the box itself serves, and do nothing inline. Nor may
@@ -15,9 +14,6 @@ import (
 const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; " +
 	"connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
 	"require-trusted-types-for 'script'; trusted-types 'none'"
-
-// bodyWithin bounds the reading of a request's body.
-const bodyWithin = 10 * time.Second
 
 // guard keeps other people's web pages from using a browser to ask the box. A request must
 // be for a host that nobody else can have (DNS rebinding), and what changes anything, or
@@ -47,9 +43,6 @@ func (w *web) guard(s *site, next http.Handler) http.Handler {
 		case api && (from == "cross-site" || from == "same-site"):
 			refuse(rw, http.StatusForbidden, errElsewhere)
 			return
-		}
-		if r.ContentLength != 0 {
-			http.NewResponseController(rw).SetReadDeadline(time.Now().Add(bodyWithin)) // see readBody
 		}
 		next.ServeHTTP(rw, r)
 	})

@@ -19,6 +19,8 @@ const (
 	maxConns = 32
 	// maxSocketPath is sun_path without its terminating zero (unix(7)).
 	maxSocketPath = 107
+	// bodyWithin bounds the reading of a request's body.
+	bodyWithin = 10 * time.Second
 	// endWithin bounds the end: how long requests may take that were begun before.
 	endWithin = time.Second
 )
@@ -115,7 +117,12 @@ func (c *Console) Serve(ctx context.Context) error {
 // newServer has the timeouts of all that serve the API.
 func newServer(h http.Handler, log *log.Logger) *http.Server {
 	return &http.Server{
-		Handler: h,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.ContentLength != 0 {
+				http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyWithin)) // see readBody
+			}
+			h.ServeHTTP(w, r)
+		}),
 		// No ReadTimeout: it would end a log that is followed.
 		ReadHeaderTimeout: 5 * time.Second,
 		WriteTimeout:      10 * time.Second, // streams set their own
@@ -125,15 +132,17 @@ func newServer(h http.Handler, log *log.Logger) *http.Server {
 	}
 }
 
-// serveUntil serves l until ctx ends, and returns when no request is under way any more.
+// serveUntil serves l until ctx ends, and returns when no connection is served any more.
 func serveUntil(ctx context.Context, srv *http.Server, l net.Listener) error {
-	var requests sync.WaitGroup
-	next := srv.Handler
-	srv.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		requests.Add(1)
-		defer requests.Done()
-		next.ServeHTTP(w, r)
-	})
+	var conns sync.WaitGroup // who counts requests misses one that was just read
+	srv.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew: // in Serve itself
+			conns.Add(1)
+		case http.StateClosed: // none is hijacked
+			conns.Done()
+		}
+	}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
 	select {
@@ -149,7 +158,7 @@ func serveUntil(ctx context.Context, srv *http.Server, l net.Listener) error {
 	}
 	srv.Close()
 	err := <-served
-	requests.Wait() // Close cuts them off, but does not wait
+	conns.Wait() // Close cuts them off, but does not wait
 	if ended {
 		return nil
 	}
