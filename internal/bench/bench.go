@@ -9,6 +9,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -19,12 +20,13 @@ type Options struct {
 	Dir     string        // a folder that Prepare has filled
 	Rows    []string      // names of rows; none: all of them
 	Rounds  int           // of each row, at least 1; below 6 there is no 95 % bound
-	Seconds time.Duration // that one server is loaded in a round
+	Time    time.Duration // that one server is loaded in a round
 	Log     io.Writer     // what is going on
 }
 
 // Run measures. It expects to be root in a network and a mount namespace of its
-// own, as command bench makes them.
+// own, as command bench makes them. A row that fails does not stop the others: with
+// an error there may be a report of the rest.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	chosen, err := choose(o.Rows)
 	if err != nil {
@@ -36,17 +38,19 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 	defer lab.close()
 	report := newReport(o)
+	var failed []error
 	for _, r := range chosen {
-		fmt.Fprintf(o.Log, "%s\n", r.name)
+		fmt.Fprintln(o.Log, r.name)
 		result, err := lab.measure(ctx, r)
 		if err != nil {
-			return nil, fmt.Errorf("row %s: %w", r.name, err)
+			failed = append(failed, fmt.Errorf("row %s: %w", r.name, err))
+			continue
 		}
 		report.rows = append(report.rows, result)
 	}
-	report.others, err = lab.others(ctx, o.Rows)
+	report.others, err = lab.others(ctx)
 	report.missing = lab.missing()
-	return report, err
+	return report, errors.Join(append(failed, err)...)
 }
 
 // choose returns the rows of these names, or all.

@@ -59,7 +59,7 @@ func (l *lab) measure(ctx context.Context, r row) (result, error) {
 		}
 	}
 	for _, n := range res.servers {
-		fmt.Fprintf(l.Log, "  %-20s %10.4g/s %8.3g CPU\n", n, res.median(n, rateOf), res.median(n, cpuOf1))
+		fmt.Fprintf(l.Log, "  %-20s %10.4g/s %8.3g CPU\n", n, res.median(n, rateOf), res.median(n, usedOf))
 	}
 	return res, nil
 }
@@ -75,10 +75,11 @@ func (l *lab) warm(ctx context.Context, r row, p *process) (err error) {
 	return err
 }
 
-// quiet loads a server until nobody else has used much of the machine meanwhile.
+// quiet loads a server until it has done the work and nobody else has used much of
+// the machine meanwhile.
 func (l *lab) quiet(ctx context.Context, r row, p *process) (s sample, err error) {
 	for range maxTries {
-		if s, err = l.load(ctx, r, p, l.Seconds); err != nil || s.noise <= maxNoise {
+		if s, err = l.load(ctx, r, p, l.Time); err == nil && s.noise <= maxNoise {
 			break
 		}
 	}
@@ -86,7 +87,7 @@ func (l *lab) quiet(ctx context.Context, r row, p *process) (s sample, err error
 }
 
 func rateOf(s sample) float64 { return s.rate }
-func cpuOf1(s sample) float64 { return s.cpu }
+func usedOf(s sample) float64 { return s.cpu }
 
 // median is that of one server's rounds.
 func (r result) median(server string, of func(sample) float64) float64 {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,22 +28,23 @@ const (
 )
 
 // others measures memory and starts, where they are asked for.
-func (l *lab) others(ctx context.Context, names []string) (all []other, err error) {
+func (l *lab) others(ctx context.Context) (all []other, err error) {
+	var failed []error
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context) ([]other, error)
 	}{{memoryRow, l.idle}, {startRow, l.starts}} {
-		if len(names) > 0 && !has(names, part.name) {
+		if len(l.Rows) > 0 && !has(l.Rows, part.name) {
 			continue
 		}
 		fmt.Fprintln(l.Log, part.name)
 		some, err := part.measure(ctx)
 		if err != nil {
-			return all, fmt.Errorf("row %s: %w", part.name, err)
+			failed = append(failed, fmt.Errorf("row %s: %w", part.name, err))
 		}
 		all = append(all, some...)
 	}
-	return all, nil
+	return all, errors.Join(failed...)
 }
 
 // idle measures what tunnels take that have said something and then say nothing.
@@ -57,7 +59,7 @@ func (l *lab) idle(ctx context.Context) (all []other, err error) {
 		for range starts {
 			kb, fds, err := l.idleOnce(ctx, s)
 			if err != nil {
-				return nil, err
+				return all, err
 			}
 			memory, open = append(memory, kb), append(open, fds)
 		}

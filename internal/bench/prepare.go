@@ -11,12 +11,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"tillgate/internal/storelab"
 )
 
 //go:embed load/*.c conf/*
 var files embed.FS
+
+// coreDNSTimeout is how long CoreDNS may take to be fetched and built.
+const coreDNSTimeout = 15 * time.Minute
 
 // Prepare fills a folder with all that a run needs: the generators, compiled;
 // tillgate and the bench's own command, built from the working folder, which must
@@ -67,7 +71,9 @@ func Prepare(ctx context.Context, dir string, log io.Writer) error {
 		return nil
 	}
 	fmt.Fprintln(log, "building CoreDNS; this takes minutes")
-	c := command(ctx, dir, "go", "install", "github.com/coredns/coredns@latest")
+	limited, cancel := context.WithTimeout(ctx, coreDNSTimeout)
+	defer cancel()
+	c := command(limited, dir, "go", "install", "github.com/coredns/coredns@latest")
 	c.Env = append(os.Environ(), "GOBIN="+dir, "CGO_ENABLED=0")
 	if out, err := c.CombinedOutput(); err != nil {
 		fmt.Fprintf(log, "CoreDNS is left out: %v\n%s", err, out)

@@ -39,7 +39,7 @@ above 1 tillgate is the better: its rate by the peer's, and the peer's CPU for a
 A round in which others used more than %.0f %% of a processor was repeated, up to %d times; "noisy" counts
 those in which that did not help.
 
-`, r.options.Rounds, r.options.Seconds, maxNoise*100, maxTries-1)
+`, r.options.Rounds, r.options.Time, maxNoise*100, maxTries-1)
 	fmt.Fprintf(&b, "Measured %s on %s, Linux %s, %s.\n", r.when.UTC().Format("2006-01-02 15:04 MST"), cpuModel(), kernel(), loadAverage())
 	fmt.Fprintf(&b, "Versions: %s.\n", strings.Join(versions(r.options.Dir), ", "))
 	if len(r.missing) > 0 {
@@ -57,7 +57,7 @@ those in which that did not help.
 	for _, o := range r.others {
 		target := "–"
 		if o.target != 0 {
-			target = fmt.Sprintf("%g, %s", o.target, word(o.value.mid <= o.target, o.value.low <= o.target))
+			target = fmt.Sprintf("%g, %s", o.target, word(o.value.mid <= o.target, false))
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s %s | %s |\n", o.what, o.server, o.value, o.unit, target)
 	}
@@ -99,22 +99,23 @@ func (r result) write(b *strings.Builder) {
 			noise = fmt.Sprintf("%d noisy", r.noisy)
 		}
 		fmt.Fprintf(b, "| %s | %s | %s | %.3g / %.3g %s | %s | %s | %s | %s |\n", r.work, p.server, rates,
-			r.median(own, cpuOf1), r.median(p.server, cpuOf1), unit, byRate, cpu, strings.TrimSpace(target+" "+reached), noise)
+			r.median(own, usedOf), r.median(p.server, usedOf), unit, byRate, cpu, strings.TrimSpace(target+" "+reached), noise)
 	}
 }
 
-// reached tells the target, and whether it is reached: by the median, by the
-// bound alone (which counts where the target is parity), or not.
+// reached tells the target, and whether the medians reach it; where that is parity
+// it is enough that the bounds do.
 func (p peer) reached(rate, cpu estimate) (target, reached string) {
+	bound := func(e estimate, least float64) bool { return e.mid >= least || least == 1 && e.high >= least }
 	switch {
 	case p.either != 0:
-		mid, high := max(rate.mid, cpu.mid), max(rate.high, cpu.high)
-		return fmt.Sprintf("%.2f,", p.either), word(mid >= p.either, high >= p.either)
+		return fmt.Sprintf("%.2f,", p.either),
+			word(max(rate.mid, cpu.mid) >= p.either, bound(rate, p.either) || bound(cpu, p.either))
 	case p.rate != 0:
 		return fmt.Sprintf("rate %.2f, CPU %.2f,", p.rate, p.cpu),
-			word(rate.mid >= p.rate && cpu.mid >= p.cpu, rate.high >= p.rate && cpu.high >= p.cpu)
+			word(rate.mid >= p.rate && cpu.mid >= p.cpu, bound(rate, p.rate) && bound(cpu, p.cpu))
 	case p.cpu != 0:
-		return fmt.Sprintf("CPU %.2f,", p.cpu), word(cpu.mid >= p.cpu, cpu.high >= p.cpu)
+		return fmt.Sprintf("CPU %.2f,", p.cpu), word(cpu.mid >= p.cpu, bound(cpu, p.cpu))
 	}
 	return "–", ""
 }

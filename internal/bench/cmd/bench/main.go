@@ -11,6 +11,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -39,18 +40,19 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	o := bench.Options{Log: os.Stderr}
 	flags.IntVar(&o.Rounds, "rounds", 15, "how many `rounds` each row has")
-	flags.DurationVar(&o.Seconds, "time", time.Second, "how long a server is loaded in a round")
+	flags.DurationVar(&o.Time, "time", time.Second, "how long a server is loaded in a round")
 	flags.StringVar(&o.Dir, "dir", "", "a `folder` for what is built, and kept for the next time; empty: a temporary one")
 	inside := flags.Bool("inside", false, "this is the child in the namespace, and the folder is filled")
 	flags.Parse(args)
 	o.Rows = flags.Args()
-	if o.Rounds < 1 || o.Seconds < 100*time.Millisecond {
-		return fmt.Errorf("%d rounds of %v measure nothing: give 1 or more, of 100ms or more", o.Rounds, o.Seconds)
+	if o.Rounds < 1 || o.Time < 100*time.Millisecond {
+		return fmt.Errorf("%d rounds of %v measure nothing: give 1 or more, of 100ms or more", o.Rounds, o.Time)
 	}
 	if *inside {
 		report, err := bench.Run(ctx, o)
-		if err == nil {
-			_, err = report.WriteTo(os.Stdout)
+		if report != nil {
+			_, werr := report.WriteTo(os.Stdout)
+			err = errors.Join(err, werr)
 		}
 		return err
 	}
@@ -71,7 +73,7 @@ func outside(ctx context.Context, o bench.Options) (err error) {
 	if err := bench.Prepare(ctx, o.Dir, os.Stderr); err != nil {
 		return err
 	}
-	args := append([]string{"-inside", "-dir", o.Dir, "-rounds", fmt.Sprint(o.Rounds), "-time", o.Seconds.String()}, o.Rows...)
+	args := append([]string{"-inside", "-dir", o.Dir, "-rounds", fmt.Sprint(o.Rounds), "-time", o.Time.String()}, o.Rows...)
 	child := exec.CommandContext(ctx, filepath.Join(o.Dir, "bench"), args...)
 	child.Stdout, child.Stderr = os.Stdout, os.Stderr
 	child.Cancel = func() error { return child.Process.Signal(syscall.SIGTERM) }
