@@ -182,21 +182,27 @@ func openAppliance(where places, s settings, p process, log *slog.Logger) (_ *ap
 
 // listen binds all that the box listens on, or nothing.
 func (a *appliance) listen(ctx context.Context) error {
+	explain := func(key string, err error) error {
+		if a.settings.direct { // the addresses are those of --loopback
+			key = ""
+		}
+		return explainBind(key, err, "/proc")
+	}
 	if err := a.resolver.Listen(ctx); err != nil {
-		return explainBind("listen.dns", err, "/proc")
+		return explain("listen.dns", err)
 	}
 	if err := a.proxy.Listen(ctx); err != nil {
 		key := "listen.proxy"
 		if e, ok := errors.AsType[*proxy.ListenError](err); ok && e.Intercept {
 			key = "listen.intercept"
 		}
-		return explainBind(key, err, "/proc")
+		return explain(key, err)
 	}
 	if err := a.relay.Listen(ctx); err != nil {
-		return explainBind("listen.ntp", err, "/proc")
+		return explain("listen.ntp", err)
 	}
 	if err := a.console.ListenWeb(ctx); err != nil {
-		return explainBind("listen.console", err, "/proc")
+		return explain("listen.console", err)
 	}
 	return listenSocket(ctx, a.console, a.where.socket)
 }

@@ -75,7 +75,7 @@ func TestServe(t *testing.T) {
 		t.Errorf("the box does not answer itself: %v", err)
 	}
 	s, err := console.NewClient(a.where.socket).Status(t.Context())
-	if err != nil || len(s.Listen) != 6 || s.DNS.Queries != 4 || s.Proxy.Connections != 0 { // by UDP and TCP at each
+	if err != nil || len(s.Listen) != 7 || s.DNS.Queries != 4 || s.Proxy.Connections != 0 { // by UDP and TCP at each
 		t.Errorf("%v, %+v", err, s)
 	}
 	signals <- syscall.SIGTERM

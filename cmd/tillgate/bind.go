@@ -15,8 +15,8 @@ import (
 )
 
 // explainBind says what keeps a listener from its address, and what to do. key
-// is that of the address in tillgate.yaml, proc where the kernel tells of
-// processes.
+// is that of the address in tillgate.yaml, empty where that has no say; proc is
+// where the kernel tells of processes.
 func explainBind(key string, err error, proc string) error {
 	var op *net.OpError
 	if !errors.As(err, &op) || op.Addr == nil {
@@ -35,6 +35,8 @@ func explainBind(key string, err error, proc string) error {
 		return fmt.Errorf("listening on %s %s: this user (uid %d) may not use ports below 1024, which takes CAP_NET_BIND_SERVICE; "+
 			"start it by its systemd unit (systemctl start tillgate), give the program the capability (sudo setcap cap_net_bind_service=+ep %s), "+
 			"or try it without rights: tillgate run --loopback", addr, protocol, os.Geteuid(), programPath())
+	case key == "":
+		return fmt.Errorf("listening on %s %s: %w; bring the interface lo up", addr, protocol, err)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return fmt.Errorf("listening on %s %s: this machine does not have that address; ip address lists those that it has: correct %s, or bring the interface up first",
 			addr, protocol, key)
@@ -82,6 +84,8 @@ func inUse(key, protocol, addr string, h holder) error {
 func whatToDo(key string, h holder) string {
 	const elsewhere = "listen on the terminals' addresses alone, for instance %s: [\"10.20.0.1:53\"]"
 	switch {
+	case key == "" && h.name != "tillgate":
+		return "stop it: the ports of --loopback are fixed"
 	// The kernel cuts names of processes off after 15 bytes.
 	case strings.HasPrefix(h.name, "systemd-resolve"), h.pid == 0 && isResolvedStub(h.addr):
 		return "it is systemd-resolved's stub: turn that off (DNSStubListener=no below [Resolve] in /etc/systemd/resolved.conf.d/tillgate.conf, " +

@@ -124,6 +124,11 @@ func TestBindInUse(t *testing.T) {
 				t.Errorf("%s, %s:\n got %s\nwant %s", network, tt.name, got, tt.want)
 			}
 		}
+		// With run --loopback no key has a say.
+		want := begin + "the port is held by dnsmasq (process 4242) at " + addr + "; stop it: the ports of --loopback are fixed"
+		if got := explainBind("", second, fakeProc(t, "dnsmasq", inode)).Error(); got != want {
+			t.Errorf("%s, of --loopback:\n got %s\nwant %s", network, got, want)
+		}
 	}
 }
 

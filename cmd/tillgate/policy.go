@@ -36,6 +36,7 @@ type checked struct {
 	Good     bool      `json:"good"`
 	Problems []problem `json:"problems"`
 	Policy   string    `json:"policy,omitempty"` // id, when good
+	Notes    []problem `json:"notes,omitempty"`  // what is good, but hardly meant
 }
 
 type problem struct {
@@ -111,8 +112,25 @@ func describeCheck(dir string, set *policy.Set, problems strictyaml.Problems) ch
 	}
 	if c.Good {
 		c.Policy = set.ID()
+		c.Notes = ended(set, time.Now())
 	}
 	return c
+}
+
+// ended returns the services whose until has passed, by this machine's clock.
+func ended(set *policy.Set, now time.Time) (notes []problem) {
+	for _, s := range set.Services() {
+		if s.Ended(now) {
+			notes = append(notes, problem{
+				File:    s.Pos.File,
+				Line:    s.Pos.Line,
+				Text:    s.ID,
+				Message: "ended " + s.Until.UTC().Format("2006-01-02 15:04") + " UTC and allows nothing any more",
+				Hint:    "remove it, or give it another until",
+			})
+		}
+	}
+	return notes
 }
 
 // writeCheck says what policy check found; of a folder that was named also that it has no
@@ -126,6 +144,9 @@ func writeCheck(p process, dir string, named bool, set *policy.Set, problems str
 		}
 		fmt.Fprintf(p.stdout, "%s: policy %s of %s: %s, %s, %s%s\n", d.paint(green, "good"), set.ID(), ofFolder(dir, set),
 			plural(len(set.Packs()), "pack"), classes(len(set.Classes())), plural(len(set.Rules()), "rule"), hint)
+		for _, n := range ended(set, time.Now()) {
+			fmt.Fprintf(p.stdout, "  note: %s:%d: %s %s; %s\n", n.File, n.Line, n.Text, n.Message, n.Hint)
+		}
 		return
 	}
 	fmt.Fprintf(p.stdout, "%s: %s in %s\n", d.paint(red, "bad"), plural(len(problems), "problem"), dir)
