@@ -77,7 +77,7 @@ const maxStreams = 8
 type API struct {
 	cfg      Config
 	mux      *http.ServeMux
-	streams  chan struct{} // a token for each log that is being read
+	streams  chan struct{} // a token for each reading of the journal, but for overviews
 	checks   chan struct{} // a token for each test of the destinations
 	stopping context.Context
 	looked   looked
@@ -134,6 +134,21 @@ func (a *API) log(w http.ResponseWriter, r *http.Request) {
 	a.stream(w, r, q, out)
 }
 
+// takeTurn takes one of the places of those who have the journal read, be it for a log, a
+// report or the use of rules: each takes a processor for a while. If it is not true, the
+// request has been refused.
+func (a *API) takeTurn(w http.ResponseWriter) bool {
+	select {
+	case a.streams <- struct{}{}:
+		return true
+	default:
+		refuse(w, http.StatusServiceUnavailable, decision.ErrTooMany)
+		return false
+	}
+}
+
+func (a *API) endTurn() { <-a.streams }
+
 // An answer is a sink that can tell whether anything of it was sent.
 type answer interface {
 	sink
@@ -143,13 +158,10 @@ type answer interface {
 // stream gives the journal to a client, one of a bounded number. What goes wrong is
 // told in the way that is left: by a status, or by a stream that breaks off.
 func (a *API) stream(w http.ResponseWriter, r *http.Request, q LogQuery, out answer) {
-	select {
-	case a.streams <- struct{}{}:
-		defer func() { <-a.streams }()
-	default:
-		refuse(w, http.StatusServiceUnavailable, decision.ErrTooMany)
+	if !a.takeTurn(w) {
 		return
 	}
+	defer a.endTurn()
 	err := read(r.Context(), a.stopping, a.cfg.Journal, q, out)
 	if err == nil {
 		err = out.flush()

@@ -127,6 +127,7 @@ func (l *lock) try(ctx context.Context, client netip.Addr, password string, righ
 	case l.hashing <- struct{}{}:
 		defer func() { <-l.hashing }()
 	case <-ctx.Done():
+		l.tell(client, policy.NoReason, "", "not looked at, as the answer was not waited for")
 		return ctx.Err()
 	}
 	l.mu.Lock()

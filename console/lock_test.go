@@ -124,6 +124,8 @@ func TestGuesses(t *testing.T) {
 func TestHashingBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, _ := openLock(t)
+		told := make(chan decision.Record, 2*maxHashing)
+		l.record = func(r decision.Record) { told <- r }
 		l.hashing <- struct{}{} // one that takes long
 		ctx, cancel := context.WithCancel(t.Context())
 		errs := make(chan error)
@@ -142,6 +144,9 @@ func TestHashingBounded(t *testing.T) {
 			if err := <-errs; !errors.Is(err, context.Canceled) {
 				t.Error(err)
 			}
+		}
+		if len(told) != maxHashing+1 {
+			t.Errorf("%d records of %d attempts", len(told), maxHashing+1)
 		}
 	})
 }

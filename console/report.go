@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"tillgate/decision"
 	"tillgate/report"
 )
 
@@ -19,6 +18,10 @@ func (a *API) usage(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
+	if !a.takeTurn(w) {
+		return
+	}
+	defer a.endTurn()
 	u, err := report.CountUsage(r.Context(), a.cfg.Policy(), a.cfg.Journal.Digests, since)
 	if err != nil {
 		refuse(w, http.StatusInternalServerError, err)
@@ -27,7 +30,6 @@ func (a *API) usage(w http.ResponseWriter, r *http.Request) {
 	reply(w, u)
 }
 
-// report makes a report. It counts as a log that is read: both take a processor for a while.
 func (a *API) report(w http.ResponseWriter, r *http.Request) {
 	now := a.cfg.Clock()
 	since, err := parseSince(r, now)
@@ -42,13 +44,10 @@ func (a *API) report(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, fmt.Errorf("unknown format %q: json, html or csv", format))
 		return
 	}
-	select {
-	case a.streams <- struct{}{}:
-		defer func() { <-a.streams }()
-	default:
-		refuse(w, http.StatusServiceUnavailable, decision.ErrTooMany)
+	if !a.takeTurn(w) {
 		return
 	}
+	defer a.endTurn()
 	rep, err := report.Make(r.Context(), a.reportSource(since, now))
 	if err != nil {
 		refuse(w, http.StatusInternalServerError, err)

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -55,5 +56,19 @@ func TestReport(t *testing.T) {
 	}
 	if w := ask(""); w.Code != 503 {
 		t.Errorf("one too many: %d", w.Code)
+	}
+}
+
+// What goes through the journal does so at eight places at once, for whoever it is.
+func TestTurns(t *testing.T) {
+	a := NewAPI(t.Context(), Config{Journal: &past{}, Clock: func() time.Time { return noon }})
+	for range maxStreams {
+		a.streams <- struct{}{}
+	}
+	for _, target := range []string{"/v1/log", "/v1/events", "/v1/usage", "/v1/report"} {
+		w := httptest.NewRecorder()
+		if a.ServeHTTP(w, httptest.NewRequest("GET", target, nil)); w.Code != http.StatusServiceUnavailable {
+			t.Errorf("%s: status %d", target, w.Code)
+		}
 	}
 }

@@ -207,6 +207,7 @@ func TestStorePage(t *testing.T) {
 		{"changes", "Changes", ".events li"},
 		{"observe", "Observe", "form"},
 		{"nothing", "Not found", "p"},
+		{"constructor", "Not found", "p"},
 	}
 	for _, look := range []struct {
 		scheme        string

@@ -30,7 +30,7 @@ async function show(byUser) {
 	leave = new AbortController();
 	const {signal} = leave;
 	const [name, filters] = route();
-	const view = views[name];
+	const view = Object.hasOwn(views, name) ? views[name] : null; // it has others by birth
 	main.replaceChildren();
 	for (const a of document.querySelectorAll("nav a")) {
 		if (a.getAttribute("href") === "#/" + name) a.setAttribute("aria-current", "page");
