@@ -17,11 +17,11 @@ import (
 
 // Options are what may be asked for.
 type Options struct {
-	Dir     string        // a folder that Prepare has filled
-	Rows    []string      // names of rows; none: all of them
-	Rounds  int           // of each row, at least 1; below 6 there is no 95 % bound
-	Time    time.Duration // that one server is loaded in a round
-	Log     io.Writer     // what is going on
+	Dir    string        // a folder that Prepare has filled
+	Rows   []string      // names of rows; none: all of them
+	Rounds int           // of each row, at least 1; below 6 there is no 95 % bound
+	Time   time.Duration // that one server is loaded in a round
+	Log    io.Writer     // what is going on
 }
 
 // Run measures. It expects to be root in a network and a mount namespace of its
