@@ -185,8 +185,15 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request, q LogQuery, out ans
 }
 
 func reply(w http.ResponseWriter, v any) {
+	answerNow(w)
 	w.Header().Set("Content-Type", "application/json")
 	json.NewEncoder(w).Encode(v) // fails only when nobody listens
+}
+
+// answerNow gives an answer the time to be written, however long it took to find it: a report on
+// a small router, the last of some logins.
+func answerNow(w http.ResponseWriter) {
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeWithin))
 }
 
 // failure is what an error is told as.
@@ -195,6 +202,7 @@ type failure struct {
 }
 
 func refuse(w http.ResponseWriter, status int, err error) {
+	answerNow(w)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(failure{err.Error()})

@@ -103,6 +103,7 @@ func (a *API) reportSource(since, now time.Time) report.Source {
 }
 
 func attach(w http.ResponseWriter, kind, name string, content []byte) {
+	answerNow(w)
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Content-Disposition", `attachment; filename="`+name+`"`)
 	w.Write(content)

@@ -1,14 +1,19 @@
 package console
 
 import (
+	"bufio"
 	"context"
 	"io"
+	"iter"
 	"net"
 	"net/http"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"tillgate/decision"
+	"tillgate/policy"
 )
 
 // lateConn is read until a while after it was closed.
@@ -71,4 +76,38 @@ func TestServeSlowBody(t *testing.T) {
 		close(l)
 		<-ended
 	})
+}
+
+// slowly is a journal that takes long to read.
+type slowly struct{ past }
+
+func (s *slowly) Digests(since, until time.Time) iter.Seq2[decision.Digest, error] {
+	time.Sleep(2 * writeWithin)
+	return s.past.Digests(since, until)
+}
+
+// What took long to find is answered all the same.
+func TestServeLongRequest(t *testing.T) {
+	set := storeSet(t)
+	for _, target := range []string{"usage", "report?format=html"} {
+		synctest.Test(t, func(t *testing.T) {
+			l := make(pipes)
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error)
+			a := NewAPI(ctx, Config{Journal: &slowly{}, Policy: func() *policy.Set { return set },
+				Clock: func() time.Time { return noon }, Status: func() Status { return Status{} }})
+			go func() { ended <- serveUntil(ctx, newServer(a, nil), l) }()
+			ours, theirs := net.Pipe()
+			l <- theirs
+			go io.WriteString(ours, "GET /v1/"+target+" HTTP/1.1\r\nHost: box\r\n\r\n")
+			resp, err := http.ReadResponse(bufio.NewReader(ours), nil)
+			if err != nil || resp.StatusCode != http.StatusOK {
+				t.Errorf("%s: %v, %v", target, resp, err)
+			}
+			ours.Close()
+			cancel()
+			close(l)
+			<-ended
+		})
+	}
 }

@@ -21,6 +21,8 @@ const (
 	maxSocketPath = 107
 	// bodyWithin bounds the reading of a request's body.
 	bodyWithin = 10 * time.Second
+	// writeWithin bounds the writing of an answer, from when it is known.
+	writeWithin = 10 * time.Second
 	// endWithin bounds the end: how long requests may take that were begun before.
 	endWithin = time.Second
 )
@@ -125,7 +127,7 @@ func newServer(h http.Handler, log *log.Logger) *http.Server {
 		}),
 		// No ReadTimeout: it would end a log that is followed.
 		ReadHeaderTimeout: 5 * time.Second,
-		WriteTimeout:      10 * time.Second, // streams set their own
+		WriteTimeout:      writeWithin, // answers of the API set it anew, streams their own
 		IdleTimeout:       10 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          log,
