@@ -60,14 +60,14 @@ func (r *Resolver) loopback(q *query, _ bool) (*dns.Msg, outcome) {
 }
 
 // ownAddress answers for the box: with the address that was asked, or for the other
-// family with one of the same interface.
+// family with one of the same interface. A family that the client's class has no network of
+// is left out: the client would be told that it is a stranger.
 func (r *Resolver) ownAddress(q *query, apex bool) (*dns.Msg, outcome) {
 	if !apex {
 		return r.emptyZone(q, false)
 	}
-	switch q.qtype {
-	case dns.TypeA, dns.TypeAAAA:
-		return q.own(r.ifaces.Address(q.local, q.ifindex, q.qtype == dns.TypeA))
+	if v4 := q.qtype == dns.TypeA; (v4 || q.qtype == dns.TypeAAAA) && reaches(q.class, v4) {
+		return q.own(r.ifaces.Address(q.local, q.ifindex, v4))
 	}
 	return q.own(netip.Addr{})
 }

@@ -148,3 +148,21 @@ func TestSteerOverSockets(t *testing.T) {
 		}
 	}
 }
+
+// The box's own name has no address by which its client would be a stranger.
+func TestOwnAddressOfAFamily(t *testing.T) {
+	lo, err := net.InterfaceByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ client, want string }{
+		{till, "NOERROR tillgate.internal./30/AAAA/::1 opt"},
+		{office, "NOERROR SOA@tillgate.internal. opt"},
+	} {
+		b := steering(t)
+		m := b.exchangeAt(tt.client, "127.0.0.1", lo.Index, policy.UDP, packed(t, queryFor("tillgate.internal", dns.TypeAAAA)))
+		if got := gist(m); got != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.client, got, tt.want)
+		}
+	}
+}
