@@ -16,7 +16,7 @@ h1{font-size:1.6rem;margin:0}h2{font-size:1.15rem;margin:2rem 0 .3rem;break-afte
 nav ol{columns:2;max-width:48rem}.wide{overflow-x:auto}
 table{border-collapse:collapse;margin:.5rem 0;font-size:.85rem}
 th,td{text-align:left;vertical-align:top;padding:.2rem .6rem .2rem 0;border-bottom:1px solid #ddd}
-td{overflow-wrap:break-word;max-width:22rem}
+td{overflow-wrap:break-word;max-width:22rem}td.long{min-width:14rem}
 th{border-bottom:2px solid #888}tr{break-inside:avoid}thead{display:table-header-group}
 @media print{body{margin:0;font-size:10px;max-width:none}nav{display:none}.wide{overflow:visible}@page{size:landscape;margin:12mm}}`
 
@@ -79,6 +79,24 @@ func (p *page) element(name, class, text string) {
 	p.raw("</" + name + ">\n")
 }
 
+// cell writes a cell of a table. Long texts get room beside cells that don't break, and paths
+// may break.
+func (p *page) cell(text string) {
+	const long = 40 // bytes
+	if len(text) > long && strings.Contains(text, " ") {
+		p.raw("<td class=\"long\">")
+	} else {
+		p.raw("<td>")
+	}
+	for part := range strings.SplitAfterSeq(text, "/") {
+		p.text(part)
+		if strings.HasSuffix(part, "/") {
+			p.raw("<wbr>")
+		}
+	}
+	p.raw("</td>")
+}
+
 func (p *page) part(part *Part) {
 	class := ""
 	if part.Bad {
@@ -105,9 +123,7 @@ func (p *page) part(part *Part) {
 		for _, row := range part.Rows {
 			p.raw("<tr>")
 			for _, cell := range row {
-				p.raw("<td>")
-				p.text(cell)
-				p.raw("</td>")
+				p.cell(cell)
 			}
 			p.raw("</tr>\n")
 		}
