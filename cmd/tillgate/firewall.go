@@ -54,7 +54,7 @@ type firewallFlags struct {
 func (f *firewallFlags) on(cmd *cobra.Command) {
 	configFlag(cmd, &f.config, "make them of the files in this folder")
 	socketFlag(cmd, &f.socket)
-	cmd.Flags().StringArrayVar(&f.interfaces, "interface", nil, "`CLASS=NAME`, an interface that the class's devices come in by; of one class NAME alone")
+	cmd.Flags().StringArrayVar(&f.interfaces, "interface", nil, "`CLASS=NAME`, an interface that the class's devices come in by; NAME is enough where there is one class")
 }
 
 func newFirewallPrint(p process) *cobra.Command {
