@@ -64,7 +64,7 @@ SuccessAction=exit-force
 FailureAction=exit-force
 [Service]
 Type=oneshot
-TimeoutStartSec=150
+TimeoutStartSec=50
 ExecStart=/bin/sh /look.sh
 ExecStopPost=/bin/sh -c 'journalctl --no-pager -u tillgate -u tillgate-firewall >/out/journal'
 END
