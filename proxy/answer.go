@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -133,6 +134,8 @@ type sent struct {
 	closed chan struct{} // when the transport is done with it
 	once   sync.Once
 
+	reading sync.Mutex // held while the client is read
+
 	mu    sync.Mutex
 	err   error // with which it ended: io.EOF, or why it could not be read so far
 	given bool  // up
@@ -148,6 +151,8 @@ func (s *sent) Read(p []byte) (int, error) {
 	if !s.wait() {
 		return 0, errGivenUp
 	}
+	s.reading.Lock()
+	defer s.reading.Unlock()
 	n, err := s.ReadCloser.Read(p)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -179,10 +184,15 @@ func (s *sent) Close() error {
 	return nil // net/http's server closes what it has made
 }
 
-// failure is why the client did not send all of the body.
-func (s *sent) failure() error {
+// failure is why the client did not send all of the body. client is the context of its
+// request: a read that fails ends it, and says why only then.
+func (s *sent) failure(client context.Context) error {
 	if s == nil {
 		return nil
+	}
+	if client.Err() != nil {
+		s.reading.Lock()
+		defer s.reading.Unlock()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -96,7 +96,7 @@ func (h *httpConn) blame(client context.Context, body *sent, fromOrigin, toClien
 	if h.peer.slot.ctx.Err() != nil {
 		return endBefore(h.peer.slot.ctx)
 	}
-	fromClient := body.failure()
+	fromClient := body.failure(client)
 	if f, ok := errors.AsType[*fault](fromClient); ok {
 		return tunnelEnd{By: byClient, Fault: brokenRequest, Why: f.detail}
 	}
