@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/netip"
@@ -12,6 +13,8 @@ import (
 
 // boxName is the name that the box's DNS gives it.
 const boxName = "tillgate.internal"
+
+const jsonType = "application/json"
 
 // asksBox reports whether a request that could be for any host is for the box itself: at
 // the port of HTTP or, of a client that knows of the proxy, at the proxy's own.
@@ -59,8 +62,22 @@ func (h *httpConn) serveOwn(w http.ResponseWriter, r *http.Request) {
 		for name, value := range whoHeader {
 			w.Header().Set(name, value)
 		}
-		write(w, http.StatusOK, "text/html; charset=utf-8", whoPage(set, class, a.client, a.iface, h.p.deps.Trusted()))
+		h.tellWho(w, r, set, class, a)
 	}
+}
+
+// tellWho answers who the client is: to people with a page, to programs that ask for it as JSON.
+func (h *httpConn) tellWho(w http.ResponseWriter, r *http.Request, set *policy.Set, class *policy.Class, a *attempt) {
+	if r.Header.Get("Accept") == jsonType && h.p.deps.Tell != nil {
+		text, err := json.Marshal(h.p.deps.Tell(set, class, a.client))
+		if err != nil {
+			plain(w, http.StatusInternalServerError, "This can't be told: "+err.Error()+"\n")
+			return
+		}
+		write(w, http.StatusOK, jsonType, string(text))
+		return
+	}
+	write(w, http.StatusOK, "text/html; charset=utf-8", whoPage(set, class, a.client, a.iface, h.p.deps.Trusted()))
 }
 
 // isBox reports whether a host is the box, as the client sees it.

@@ -228,3 +228,20 @@ tillgate explain 10.20.1.7 NAME:PORT
 		t.Errorf("without the time nothing has ended: %s", early)
 	}
 }
+
+// TestWhoForPrograms: who asks for JSON is told what the box has to say to programs, with
+// the same record as the page.
+func TestWhoForPrograms(t *testing.T) {
+	s := newStore(t, nowhere(t))
+	s.p.deps.Tell = func(_ *policy.Set, class *policy.Class, client netip.Addr) any {
+		return []string{class.Name, client.String()}
+	}
+	const ask = "GET http://tillgate.internal/ HTTP/1.1\r\nHost: tillgate.internal\r\nAccept: application/json\r\n"
+	head, body, _ := strings.Cut(s.explicit().ask(ask+lastRequest), crlf2)
+	if body != `["till","10.20.1.7"]` || !strings.Contains(head, "\r\nContent-Type: application/json") || !strings.Contains(head, "\r\nCache-Control: no-store") {
+		t.Errorf("%q %q", head, body)
+	}
+	if got := s.told(); got != pageRecord {
+		t.Error(got)
+	}
+}

@@ -67,6 +67,9 @@ type Deps struct {
 	NamesOf func(client, addr netip.Addr) []string
 	// Trusted is the time by which rules end; the zero time ends nothing.
 	Trusted func() time.Time
+	// Tell is what a program of a class is told that asks the box who it is, as JSON. Nil:
+	// it gets the page, as people do.
+	Tell    func(set *policy.Set, class *policy.Class, client netip.Addr) any
 	Records Recorder
 	Log     *slog.Logger
 }

@@ -133,6 +133,7 @@ func openAppliance(where places, s settings, p process, log *slog.Logger) (_ *ap
 		Lookup:  a.resolver.Lookup,
 		NamesOf: a.resolver.NamesOf,
 		Trusted: a.clock.Trusted,
+		Tell:    a.tellWho,
 		Records: a.journal,
 		Log:     log,
 	})

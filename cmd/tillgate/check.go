@@ -34,6 +34,11 @@ at an address: by its DNS, through its proxy (port 3128), with the time from whe
 DNS says. From a machine in the terminals' network that tests all of the box; on the
 box itself, give the address that it has in that network.
 
+With --via the box is asked first as whom it knows this machine, and what it lets that
+reach is tried: no files are needed, and nothing is denied. A machine in no class is
+told so. With --class another's destinations are tried, which the box then denies and
+records; they are those of the files here, or in the folder that --config names.
+
 The exit status is 1 when a required destination is not reached; with --class also when
 a conditional one is not, or one of the store's own. Of the time servers three are
 enough, as the box is the terminals' own.`,
@@ -122,7 +127,11 @@ func runCheck(ctx context.Context, req check.Request, flags places, p process, o
 		return err
 	}
 	out.begin("this machine, by "+by, set.ID())
-	return interrupted(ctx, checkHere(ctx, set, s, req, p, out.line))
+	err = checkHere(ctx, set, s, req, flags.config != "", p, out.line)
+	if _, ok := errors.AsType[unknownClassError](err); ok && flags.config == "" {
+		err = fmt.Errorf("%w (by %s); --config names the folder of other files", err, by)
+	}
+	return interrupted(ctx, err)
 }
 
 // interrupted is the error of a test that somebody stopped.

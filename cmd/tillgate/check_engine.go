@@ -20,10 +20,6 @@ import (
 // check tests the destinations for the API: from the box itself by its own resolver and
 // clock, or as one of its terminals.
 func (a *appliance) check(ctx context.Context, req check.Request, emit func(check.Line) error) error {
-	plan, err := newCheckPlan(a.policy.set(), req, a.clock.Trusted())
-	if err != nil {
-		return err
-	}
 	cfg := check.Config{
 		Now:      a.clock.Now,
 		Fastest:  func() uint64 { return a.proxy.Stats().Fastest },
@@ -34,10 +30,19 @@ func (a *appliance) check(ctx context.Context, req check.Request, emit func(chec
 		if err != nil {
 			return err
 		}
-		return check.Via(cfg, gate).Run(ctx, plan, req.Speed, emit)
+		return checkVia(ctx, check.Via(cfg, gate), req, a.policy.set(), a.clock.Trusted(), false, emit)
+	}
+	plan, err := newCheckPlan(a.policy.set(), req, a.clock.Trusted())
+	if err != nil {
+		return err
 	}
 	a.resolver.Probe(ctx) // names that are kept would hide that it fails; troubles tells of it
 	return check.Direct(cfg, checkLookup(a.resolver)).Run(ctx, plan, req.Speed, emit)
+}
+
+// tellWho is what a client is told that wants to test by way of this box.
+func (a *appliance) tellWho(set *policy.Set, class *policy.Class, client netip.Addr) any {
+	return check.NewWho(set, class, client, a.clock.Trusted())
 }
 
 // troubles are the parts that are not well.
@@ -82,6 +87,46 @@ func (a *appliance) gate(via netip.Addr) (check.Gate, error) {
 	return g, nil
 }
 
+// checkVia tests by way of a box. What is tried is what that says that this machine may reach,
+// unless there is another class or there are files to go by: so who looks whether all is well
+// leaves no denials in the box's log, and needs no files.
+func checkVia(ctx context.Context, c *check.Checker, req check.Request, set *policy.Set, now time.Time, byFiles bool, emit func(check.Line) error) error {
+	if err := checkSpeed(req); err != nil {
+		return err
+	}
+	who, err := c.Who(ctx)
+	told, _ := errors.AsType[*check.Trouble](err)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case told != nil && (told.Fault != check.Untold || req.Class == ""):
+		return c.Stop(ctx, check.Plan{Class: req.Class, Via: req.Via}, told, emit)
+	case told == nil && !byFiles && (req.Class == "" || req.Class == who.Class):
+		return c.Run(ctx, who.Plan, req.Speed, emit)
+	case req.Class == "":
+		req.Class = who.Class
+	}
+	plan, err := newCheckPlan(set, req, now)
+	if err != nil {
+		if told == nil {
+			err = fmt.Errorf("%w; the box at %s knows this machine as of class %s, which it tries without --class", err, req.Via, who.Class)
+		}
+		return err
+	}
+	plan.Client, plan.Known = who.Client, who.Class
+	return c.Run(ctx, plan, req.Speed, emit)
+}
+
+// unknownClassError is a class that the policy does not have.
+type unknownClassError struct{ error }
+
+func checkSpeed(req check.Request) error {
+	if req.Speed == "" {
+		return nil
+	}
+	return check.CheckSpeedURL(req.Speed)
+}
+
 // newCheckPlan is what there is to test of a policy.
 func newCheckPlan(set *policy.Set, req check.Request, now time.Time) (check.Plan, error) {
 	var class *policy.Class
@@ -92,14 +137,12 @@ func newCheckPlan(set *policy.Set, req check.Request, now time.Time) (check.Plan
 			for _, c := range set.Classes() {
 				known = append(known, c.Name)
 			}
-			return check.Plan{}, oneOf("class", req.Class, known)
+			return check.Plan{}, unknownClassError{oneOf("class", req.Class, known)}
 		}
 		class = set.Classes()[i]
 	}
-	if req.Speed != "" {
-		if err := check.CheckSpeedURL(req.Speed); err != nil {
-			return check.Plan{}, err
-		}
+	if err := checkSpeed(req); err != nil {
+		return check.Plan{}, err
 	}
 	plan := check.NewPlan(set, class, now)
 	plan.Via = req.Via
@@ -127,15 +170,15 @@ func checkLookup(r *resolver.Resolver) check.LookupFunc {
 
 // checkHere tests without a box: with a resolver of its own, made as the box's would be, and
 // a clock that knows what the upstream's certificate and the system's clock tell.
-func checkHere(ctx context.Context, set *policy.Set, s settings, req check.Request, p process, emit func(check.Line) error) error {
+func checkHere(ctx context.Context, set *policy.Set, s settings, req check.Request, byFiles bool, p process, emit func(check.Line) error) error {
 	built := readBuild().Time
 	if req.Via.IsValid() {
 		c := clock.System(p.lab.machine.Wall, built)
-		plan, err := newCheckPlan(set, req, c.Now())
-		if err != nil {
+		err := checkVia(ctx, check.Via(check.Config{Now: c.Now}, check.Gate{Addr: req.Via}), req, set, c.Now(), byFiles, emit)
+		if _, ok := errors.AsType[unknownClassError](err); ok {
 			return err
 		}
-		return failed(check.Via(check.Config{Now: c.Now}, check.Gate{Addr: req.Via}).Run(ctx, plan, req.Speed, emit))
+		return failed(err)
 	}
 	c := clock.New(clock.Config{Machine: p.lab.machine, Built: built})
 	plan, err := newCheckPlan(set, req, c.Trusted())

@@ -28,6 +28,8 @@ type checkReport struct {
 	Policy  string         `json:"policy"`
 	Class   string         `json:"class,omitempty"`
 	Via     netip.Addr     `json:"via,omitzero"`
+	Client  netip.Addr     `json:"client,omitzero"` // as whom the box at Via knows this machine
+	Known   string         `json:"known,omitempty"` // and its class
 	Results []check.Result `json:"results"`
 	Verdict check.Verdict  `json:"verdict"`
 }
@@ -59,6 +61,10 @@ func (o *checkOutput) line(l check.Line) error {
 
 func (o *checkOutput) plan(plan check.Plan) {
 	o.all.Class, o.all.Via, o.planned = plan.Class, plan.Via, len(plan.Targets)
+	o.all.Client, o.all.Known = plan.Client, plan.Known
+	if plan.Policy != "" {
+		o.all.By, o.all.Policy = "this box", plan.Policy
+	}
 	for _, t := range plan.Targets {
 		o.width = max(o.width, len(t.String()))
 	}
@@ -72,7 +78,13 @@ func (o *checkOutput) plan(plan check.Plan) {
 	if plan.Via.IsValid() {
 		what += ", via the box at " + plan.Via.String()
 	}
-	fmt.Fprintf(o.p.stdout, "trying %s; policy %s, of %s\n", what, o.all.Policy, o.all.By)
+	if plan.Known != "" {
+		what += ", which knows this machine as " + plan.Client.String() + ", class " + plan.Known
+		if plan.Class != plan.Known {
+			what += " (what that may not reach is denied, and recorded)"
+		}
+	}
+	fmt.Fprintln(o.p.stdout, printable(fmt.Sprintf("trying %s; policy %s, of %s", what, o.all.Policy, o.all.By)))
 	o.progress()
 }
 
@@ -175,6 +187,11 @@ func (o *checkOutput) verdict() {
 	if v.Do != "" {
 		o.d.hang(w, "  what to do  ", 14, printable(v.Do))
 	}
+	for _, a := range v.Advice {
+		if a.Do != v.Do {
+			o.d.hang(w, "  also        ", 14, printable(a.About()+": "+a.Do))
+		}
+	}
 	for _, kind := range []struct{ requirement, title string }{
 		{"required", "required"}, {"conditional", "conditional, on the kind of device"}, {"optional", "optional"}, {"local", "the store's own"},
 	} {
@@ -191,14 +208,7 @@ func (o *checkOutput) verdict() {
 		}
 	}
 	fmt.Fprintln(w)
-	var facts [][2]string
-	for _, a := range v.Advice {
-		if a.Do != v.Do {
-			facts = append(facts, [2]string{"if " + a.Text, printable(a.Do)})
-		}
-	}
-	o.d.facts(w, facts...)
-	facts = [][2]string{{"speed", speedWords(v.Speed)}}
+	facts := [][2]string{{"speed", speedWords(v.Speed)}}
 	for i, text := range v.Troubles {
 		facts = append(facts, [2]string{[]string{"the box", ""}[min(i, 1)], printable(text)})
 	}

@@ -169,6 +169,30 @@ func TestStoreCheck(t *testing.T) {
 			t.Errorf("of another class: %v (-want +got)\n%s", c.err, diff)
 		}
 	}
+	// Without a class it asks the box which is its own, and what that may reach: it needs no files,
+	// and nothing is denied. The boxes' networks of a class by IPv4 and IPv6 are two.
+	nothing := "CONFIGURATION_DIRECTORY=" + store.Dir() + "/nothing"
+	pos := store.Terminal(t, "pos")
+	for _, via := range []netip.Addr{pos.Box4, pos.Box6} {
+		c := runCheckOn(t, onTerminal(t, store, pos, nothing), "--via", via.String())
+		if c.err != nil || !c.Verdict.OK || c.Class != "pos" || c.Known != "pos" || c.good() == 0 || c.Client.Is4() != via.Is4() {
+			t.Errorf("as whom the box knows it, via %s: %v, %+v, %v", via, c.err, c.checkReport, c.faults())
+		}
+	}
+	if log, err := store.Box.Tillgate(t.Context(), "log", "--denied", "--client", pos.Addr4.String()); err != nil || log != "" {
+		t.Errorf("its test was denied what it may not: %v, %s", err, log)
+	}
+	if _, err := onTerminal(t, store, pos, nothing)("check", "--class", "sunmi", "--via", pos.Box4.String()); err == nil ||
+		!strings.Contains(err.Error(), `unknown class "sunmi"`) || !strings.Contains(err.Error(), "knows this machine as of class pos") || !strings.Contains(err.Error(), "--config") {
+		t.Errorf("a class that no file here has: %v", err)
+	}
+	// A machine in no class is told so, at the price of one attempt.
+	guest := store.Terminal(t, "guest")
+	c = runCheckOn(t, onTerminal(t, store, guest, nothing), "--via", guest.Box4.String())
+	if want := fmt.Sprintf("Nothing is tried: this machine (%s) is in no class of the box at %s.", guest.Addr4, guest.Box4); c.err == nil || c.Verdict.Headline != want ||
+		!strings.Contains(c.Verdict.Do, "classes: in policy.yaml") {
+		t.Errorf("in no class: %v, %+v, want %s", c.err, c.Verdict, want)
+	}
 	// Downloads are measured by the same ways; that through a tunnel is the fastest seen.
 	if err := os.WriteFile(filepath.Join(web.Root, "big"), make([]byte, 40<<20), 0o644); err != nil {
 		t.Fatal(err)

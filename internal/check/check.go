@@ -71,9 +71,9 @@ type way interface {
 	// connect returns a connection on which the destination speaks. Of a destination for
 	// HTTP it may be that to a proxy: see absolute.
 	connect(context.Context, Target, []netip.Addr) (net.Conn, netip.AddrPort, error)
-	absolute() bool              // requests by HTTP are for a proxy
-	timePort(netip.Addr) uint16  // of a server at the address
-	advice(Fault, Target) string // what to do
+	absolute() bool                // requests by HTTP are for a proxy
+	timePort(netip.Addr) uint16    // of a server at the address
+	advice(Fault, []Target) string // what to do about a fault of some
 }
 
 // A Checker tests by one way. It is for one run.
@@ -156,7 +156,7 @@ func (c *Checker) try(ctx context.Context, t Target) Result {
 	if err := c.steps(ctx, &r); err != nil {
 		trouble := troubleOf(err)
 		r.Fault, r.Detail = trouble.Fault, clip(trouble.Detail)
-		r.Do = c.way.advice(r.Fault, t)
+		r.Do = c.way.advice(r.Fault, []Target{t})
 		return r
 	}
 	r.OK = true
@@ -164,8 +164,8 @@ func (c *Checker) try(ctx context.Context, t Target) Result {
 }
 
 func (c *Checker) steps(ctx context.Context, r *Result) error {
-	if r.denied != nil {
-		return r.denied
+	if r.Denied != "" {
+		return &Trouble{Denied, r.Target.Denied}
 	}
 	within := func(d time.Duration, took *float64, step func(context.Context) error) error {
 		ctx, cancel := context.WithTimeout(ctx, d)

@@ -149,7 +149,9 @@ func addressesOf(reply *dns.Msg) ([]netip.Addr, error) {
 	}
 	says = "the box's DNS says " + says
 	switch {
-	case code == int(dns.ExtendedErrorCodeBlocked), code == int(dns.ExtendedErrorCodeProhibited), reply.Rcode == dns.RcodeRefused:
+	case code == int(dns.ExtendedErrorCodeProhibited):
+		return nil, &Trouble{Stranger, says}
+	case code == int(dns.ExtendedErrorCodeBlocked), reply.Rcode == dns.RcodeRefused:
 		return nil, &Trouble{Denied, says}
 	case code == int(dns.ExtendedErrorCodeNotReady):
 		return nil, &Trouble{UnknownTime, says}

@@ -134,15 +134,21 @@ func (c *Checker) exchangeTime(ctx context.Context, dest netip.AddrPort) (timeAn
 	}
 }
 
-// noTime is an error of asking: without a connection a server's silence and a refusal are
-// of the same kind.
+// noTime is an error of asking.
 func noTime(err error) *Trouble {
 	t := connectTrouble(err)
-	if t.Fault == TimedOut || t.Fault == Refused {
+	switch t.Fault {
+	case TimedOut:
 		t.Fault = NoTime
+	case Refused:
+		t.Fault = TimeRefused
 	}
 	return t
 }
+
+// refusals are the kiss codes (RFC 5905 section 7.4) by which a server says that it has the
+// time, but not for this client or not now. Others say that it has none yet.
+var refusals = []string{"DENY", "RSTR", "RATE"}
 
 // errOther is a packet that is no answer to what was asked.
 var errOther = errors.New("no answer to this question")
@@ -154,8 +160,8 @@ func readTime(p []byte, sent [8]byte, now time.Time, took time.Duration) (timeAn
 	}
 	stratum := int(p[1])
 	switch transmitted := binary.BigEndian.Uint64(p[40:]); {
-	case stratum == 0 && p[12] >= 'A' && p[12] <= 'Z':
-		return timeAnswer{}, &Trouble{Unsynced, fmt.Sprintf("it refuses with %.4q", p[12:16])} // a kiss code, section 7.4
+	case stratum == 0 && slices.Contains(refusals, string(p[12:16])):
+		return timeAnswer{}, &Trouble{TimeRefused, fmt.Sprintf("it refuses with %q", p[12:16])}
 	case p[0]>>6 == 3 || stratum == 0 || stratum > 15 || transmitted == 0:
 		return timeAnswer{}, &Trouble{Unsynced, "it says that it does not know the time"}
 	}

@@ -18,8 +18,13 @@ const (
 
 // A Plan is what a test goes to.
 type Plan struct {
-	Class   string     `json:"class,omitempty"`
-	Via     netip.Addr `json:"via,omitzero"`
+	Class string     `json:"class,omitempty"`
+	Via   netip.Addr `json:"via,omitzero"`
+	// As whom the box knows this machine, where it was asked: its address, its class, and the
+	// policy by which that is so. The destinations are those of Class, which may be another.
+	Client  netip.Addr `json:"client,omitzero"`
+	Known   string     `json:"known,omitempty"`
+	Policy  string     `json:"policy,omitempty"`
 	Targets []Target   `json:"targets"`
 	LeftOut int        `json:"left_out,omitempty"` // destinations beyond the bound
 }
@@ -32,12 +37,12 @@ type Target struct {
 	Service     string `json:"service"`
 	Row         int    `json:"row,omitempty"` // of the document
 	Title       string `json:"title,omitempty"`
-	Requirement string `json:"requirement"`    // required, optional, conditional; local: the store's own
-	Rule        string `json:"rule"`           // file:line
-	Skip        string `json:"skip,omitempty"` // why it is not tried
+	Requirement string `json:"requirement"`      // required, optional, conditional; local: the store's own
+	Rule        string `json:"rule"`             // file:line
+	Skip        string `json:"skip,omitempty"`   // why it is not tried
+	Denied      string `json:"denied,omitempty"` // why the policy denies it to the class all the same
 
-	private bool     // the name may lead to a special-purpose address
-	denied  *Trouble // the policy denies it to the class all the same
+	private bool // the name may lead to a special-purpose address
 }
 
 // String is the destination as a person writes it.
@@ -72,7 +77,7 @@ func NewPlan(set *policy.Set, class *policy.Class, now time.Time) Plan {
 				}
 				t := newTarget(s, r, port)
 				if class != nil && t.Skip == "" {
-					t.denied = denied(set, class, t, port, now)
+					t.Denied = denied(set, class, t, port, now)
 				}
 				p.Targets = append(p.Targets, t)
 			}
@@ -112,8 +117,9 @@ func whyNot(r *policy.Rule) string {
 	return ""
 }
 
-// denied asks the policy as a client of the class would: a deny rule beats the service.
-func denied(set *policy.Set, class *policy.Class, t Target, port policy.Port, now time.Time) *Trouble {
+// denied asks the policy as a client of the class would: a deny rule beats the service. It
+// is empty where nothing does.
+func denied(set *policy.Set, class *policy.Class, t Target, port policy.Port, now time.Time) (why string) {
 	req := policy.Request{Plane: policy.Connect, Name: t.Host, Port: port.Number, Proto: port.Proto, Now: now}
 	if port.Proto == policy.UDP {
 		req.Plane = policy.DNS // who may have the time is another question than from whom
@@ -126,11 +132,11 @@ func denied(set *policy.Set, class *policy.Class, t Target, port policy.Port, no
 	}
 	d := set.Decide(req)
 	if d.Class != class || d.Verdict == policy.Allow {
-		return nil // of another class, whose network is within this one's
+		return "" // of another class, whose network is within this one's
 	}
-	why := d.Reason.Text()
+	why = d.Reason.Text()
 	if d.Rule != nil {
 		why += ", " + d.Rule.Pos.String()
 	}
-	return &Trouble{Denied, why}
+	return why
 }

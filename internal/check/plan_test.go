@@ -34,8 +34,8 @@ func gist(p Plan) (lines []string) {
 		if t.Skip != "" {
 			line = fmt.Sprintf("%s %s not tried", t.Requirement, t.Host)
 		}
-		if t.denied != nil {
-			line += " " + t.denied.Detail
+		if t.Denied != "" {
+			line += " " + t.Denied
 		}
 		lines = append(lines, line)
 	}

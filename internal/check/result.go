@@ -23,6 +23,8 @@ type Fault string
 // The faults.
 const (
 	Denied      Fault = "denied"       // the policy does not let it through
+	Stranger    Fault = "no-class"     // the box does not know this machine
+	Untold      Fault = "untold"       // the box does not say as whom it knows this machine
 	NoDNS       Fault = "no-dns"       // nobody answers DNS where the box should be
 	Unresolved  Fault = "unresolved"   // the box could not ask its upstream
 	NoName      Fault = "no-name"      // the upstream says that there is no such name, or no address
@@ -41,6 +43,7 @@ const (
 	Portal      Fault = "portal"       // HTTP leads to somebody else's page
 	BadHTTP     Fault = "bad-http"     // what answers does not speak HTTP
 	NoTime      Fault = "no-time"      // a time server does not answer
+	TimeRefused Fault = "time-refused" // nobody serves the time there, or not to us
 	Unsynced    Fault = "unsynced"     // a time server says that it does not know the time
 	WrongTime   Fault = "wrong-time"   // its time is another
 	UnknownTime Fault = "unknown-time" // the box does not know the time, so nothing can be resolved

@@ -18,7 +18,7 @@ type Verdict struct {
 	Headline string   `json:"headline"`           // what is wrong, in a sentence
 	Do       string   `json:"do,omitempty"`       // about it
 	Rows     []Row    `json:"rows"`               // of the document, then the store's own services
-	Advice   []Advice `json:"advice,omitempty"`   // for each fault that was met, the most frequent first
+	Advice   []Advice `json:"advice,omitempty"`   // for each fault that was met, what counts and is most frequent first
 	Troubles []string `json:"troubles,omitempty"` // parts of the box that are not well, as it says itself
 	LeftOut  int      `json:"left_out,omitempty"` // destinations beyond the bound of a test
 	Speed    Speed    `json:"speed"`
@@ -38,9 +38,20 @@ type Row struct {
 
 // Advice is what to do about a fault.
 type Advice struct {
-	Fault Fault  `json:"fault"`
-	Text  string `json:"text"` // what the fault is called
-	Do    string `json:"do"`
+	Fault Fault    `json:"fault"`
+	Text  string   `json:"text"`          // what the fault is called
+	For   []string `json:"for,omitempty"` // the destinations that have it
+	Do    string   `json:"do"`
+
+	about []Target // For
+}
+
+// About is the fault and whom it is of.
+func (a Advice) About() string {
+	if len(a.For) == 0 {
+		return a.Text
+	}
+	return a.Text + " (" + some(a.For, maxNamed) + ")"
 }
 
 // judge makes the verdict of all results.
@@ -81,7 +92,19 @@ func (c *Checker) judge(plan Plan, results []Result) Verdict {
 		failures[r.Service] = append(failures[r.Service], r)
 	}
 	v.OK = len(s.failed) == 0
-	v.Headline, v.Do = s.headline()
+	clock := s.clock()
+	v.Headline = s.headline(clock)
+	for _, like := range slices.Concat(byFault(s.failed), byFault(s.others)) {
+		if clock == "" || like[0].Fault != WrongTime && like[0].Fault != WrongDate {
+			v.advise(c.way, like)
+		}
+	}
+	switch {
+	case clock != "":
+		v.Do = "set the clock, or let it be set: udp/123 to the documented time servers; then test again"
+	case len(v.Advice) > 0:
+		v.Do = v.Advice[0].Do
+	}
 	if len(s.tried) > 0 && len(s.failed)+len(s.others) == 0 && len(v.Troubles) > 0 {
 		v.Headline = fmt.Sprintf("All %d destinations are reached, but the box is not well: %s.", len(s.tried), v.Troubles[0])
 		v.Do = "tillgate status says more"
@@ -95,10 +118,24 @@ func (c *Checker) judge(plan Plan, results []Result) Verdict {
 			v.Rows[i].Failures = append(v.Rows[i].Failures, text)
 		}
 	}
-	for _, like := range byFault(append(s.failed, s.others...)) {
-		v.Advice = append(v.Advice, Advice{like[0].Fault, like[0].Fault.Text(), like[0].Do})
-	}
 	return v
+}
+
+// advise says what to do about destinations that have one fault; what was said of others
+// that have it is for these too.
+func (v *Verdict) advise(w way, like []Result) {
+	fault := like[0].Fault
+	i := slices.IndexFunc(v.Advice, func(a Advice) bool { return a.Fault == fault })
+	if i < 0 {
+		i = len(v.Advice)
+		v.Advice = append(v.Advice, Advice{Fault: fault, Text: fault.Text()})
+	}
+	a := &v.Advice[i]
+	for _, r := range like {
+		a.about = append(a.about, r.Target)
+		a.For = append(a.For, r.Target.String())
+	}
+	a.Do = w.advice(fault, a.about)
 }
 
 // byFault puts failures of one kind together, the most frequent kind first.
@@ -172,8 +209,9 @@ func (s *summary) counts(r Result) bool {
 	return s.plan.Class != ""
 }
 
-// headline says first what is wrong, for whom has a queue at the till, and what to do.
-func (s *summary) headline() (text, do string) {
+// headline says first what is wrong, for whom has a queue at the till. A clock that is wrong,
+// in words, explains all else.
+func (s *summary) headline(clock string) string {
 	about := s.failed
 	if len(about) == 0 {
 		about = s.others
@@ -181,15 +219,13 @@ func (s *summary) headline() (text, do string) {
 	good := len(s.tried) - len(s.failed) - len(s.others)
 	switch {
 	case len(s.tried) == 0:
-		return "There is nothing to be tried.", ""
+		return "There is nothing to be tried."
 	case len(about) == 0:
-		return fmt.Sprintf("All is well: %d of %d destinations %s reached.", good, good, are(good)), ""
+		return fmt.Sprintf("All is well: %d of %d destinations %s reached.", good, good, are(good))
+	case clock != "":
+		return clock
 	}
-	if text := s.clock(); text != "" {
-		return text, "set the clock, or let it be set: udp/123 to the documented time servers; then test again"
-	}
-	like := byFault(about)[0]
-	return s.scope(good, about) + ": " + s.what(like) + ".", like[0].Do
+	return s.scope(good, about) + ": " + s.what(byFault(about)[0]) + "."
 }
 
 // scope says how much is wrong.
@@ -220,7 +256,7 @@ func (s *summary) what(like []Result) string {
 	first := like[0]
 	text := describe(like)
 	switch first.Fault {
-	case TimedOut, Refused, NoTime, Broken:
+	case TimedOut, Refused, NoTime, TimeRefused, Broken:
 		all, same := 0, 0 // that have this port
 		for _, r := range s.tried {
 			if r.ports() == first.ports() {

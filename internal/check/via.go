@@ -125,6 +125,9 @@ func proxyTrouble(resp *http.Response) error {
 	}
 	text := "the box's proxy says: " + strings.ReplaceAll(fault, "_", " ")
 	if reason, ok := policy.ParseReason(detail); ok && detail != "" {
+		if reason == policy.UnknownClient {
+			known = Stranger
+		}
 		text = "the box's proxy refuses: " + reason.Text() + " (" + detail + ")"
 	}
 	return &Trouble{known, text}

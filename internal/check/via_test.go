@@ -99,7 +99,7 @@ func TestVia(t *testing.T) {
 		"nobody":              {nil, "", 443, NoDNS, "10.20.1.1:53: connection refused"},
 		"DNS refuses":         {refuses(dns.RcodeNameError, dns.ExtendedErrorCodeBlocked, "not-documented: no rule names it"), "", 443, Denied, "the box's DNS says NXDOMAIN, Blocked: not-documented: no rule names it"},
 		"empty, as refused":   {refuses(dns.RcodeSuccess, dns.ExtendedErrorCodeBlocked, "other-class: x"), "", 443, Denied, "the box's DNS says NOERROR, Blocked: other-class: x"},
-		"a stranger":          {refuses(dns.RcodeRefused, dns.ExtendedErrorCodeProhibited, "unknown-client: x"), "", 443, Denied, "the box's DNS says REFUSED, Prohibited: unknown-client: x"},
+		"a stranger":          {refuses(dns.RcodeRefused, dns.ExtendedErrorCodeProhibited, "unknown-client: x"), "", 443, Stranger, "the box's DNS says REFUSED, Prohibited: unknown-client: x"},
 		"no such name":        {refuses(dns.RcodeNameError, 0, ""), "", 443, NoName, "the box's DNS says NXDOMAIN"},
 		"no address":          {refuses(dns.RcodeSuccess, 0, ""), "", 443, NoName, "the box's DNS has no address for it"},
 		"no upstream":         {refuses(dns.RcodeServerFailure, dns.ExtendedErrorCodeNetworkError, "upstream"), "", 443, Unresolved, "the box's DNS says SERVFAIL, Network Error: upstream"},
@@ -184,7 +184,8 @@ func TestTime(t *testing.T) {
 		"good":    {func(p []byte) []byte { return p }, "", ""},
 		"unsure":  {func(p []byte) []byte { p[0] |= 3 << 6; return p }, Unsynced, "45.60.1.1:123: it says that it does not know the time"},
 		"stratum": {func(p []byte) []byte { p[1] = 16; return p }, Unsynced, "45.60.1.1:123: it says that it does not know the time"},
-		"refuses": {func(p []byte) []byte { p[1] = 0; copy(p[12:], "RATE"); return p }, Unsynced, `45.60.1.1:123: it refuses with "RATE"`},
+		"refuses": {func(p []byte) []byte { p[1] = 0; copy(p[12:], "RATE"); return p }, TimeRefused, `45.60.1.1:123: it refuses with "RATE"`},
+		"begins":  {func(p []byte) []byte { p[1] = 0; copy(p[12:], "INIT"); return p }, Unsynced, "45.60.1.1:123: it says that it does not know the time"},
 		"an hour ahead": {func(p []byte) []byte {
 			for _, at := range []int{32, 40} {
 				binary.BigEndian.PutUint32(p[at:], binary.BigEndian.Uint32(p[at:])+3600)
@@ -207,7 +208,7 @@ func TestTime(t *testing.T) {
 	}
 	in := newInternet(t)
 	results, v := run(t, Direct(in.cfg, found(public)), timeTarget("a.example"), timeTarget("b.example"))
-	if results[0].Fault != NoTime || !strings.Contains(v.Headline, "udp/123, whatever the host") {
+	if results[0].Fault != TimeRefused || !strings.Contains(v.Headline, "udp/123, whatever the host") {
 		t.Errorf("%+v, %s", results[0], v.Headline)
 	}
 }
@@ -234,7 +235,7 @@ func FuzzTime(f *testing.F) {
 		if err == nil && (answer.stratum < 1 || answer.stratum > 15) {
 			t.Errorf("stratum %d", answer.stratum)
 		}
-		if err != nil && !errors.Is(err, errOther) && troubleOf(err).Fault != Unsynced {
+		if err != nil && !errors.Is(err, errOther) && troubleOf(err).Fault != Unsynced && troubleOf(err).Fault != TimeRefused {
 			t.Error(err)
 		}
 	})
@@ -281,7 +282,7 @@ func FuzzProxyStatus(f *testing.F) {
 
 // TestRemedies has words for each fault, and something to do by each way on which it is met.
 func TestRemedies(t *testing.T) {
-	onlyVia := []Fault{NoDNS, NoProxy, Busy}
+	onlyVia := []Fault{NoDNS, NoProxy, Busy, Stranger, Untold}
 	for f, r := range remedies {
 		if r.what == "" || r.via == "" || r.direct == "" && !slices.Contains(onlyVia, f) {
 			t.Errorf("%s: %+v", f, r)
