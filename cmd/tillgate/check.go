@@ -46,7 +46,7 @@ enough, as the box is the terminals' own.`,
   tillgate check --class sunmi
   tillgate check --via 10.20.1.1
   tillgate check --speed https://api.eu.sunmi.com/`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if via != "" {
 				a, err := netip.ParseAddr(via)

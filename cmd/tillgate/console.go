@@ -18,6 +18,8 @@ func newConsole(p process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "console",
 		Short: "the password of the web console",
+		Args:  takes(0, 0),
+		RunE:  helpOf,
 	}
 	cmd.AddCommand(newConsolePasswd(p))
 	return cmd
@@ -38,7 +40,7 @@ With a password, addresses of listen.console that others than the machine itself
 served, by TLS, and who has logged in may change what the box does. Without one the
 console is on the machine's own addresses alone, and shows but changes nothing. All who are logged
 in are logged out. Only root and the user that the box runs as may do this.`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, _, err := findBox(cmd.Context(), socket, p.getenv)
 			if err != nil {

@@ -34,7 +34,7 @@ address; ADDRESS%INTERFACE says what it comes in by, for classes by interface.
 The exit status is 1 when it may not.`,
 		Example: `  tillgate explain 10.20.1.7 dns.google
   tillgate explain 10.20.1.7 central.payxpert.com:443`,
-		Args: cobra.ExactArgs(2),
+		Args: takes(2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q, err := parseQuestion(args[0], args[1])
 			if err != nil {

@@ -37,7 +37,7 @@ that of the embedded policy, needs the interface that its devices come in by: wi
 		Example: `  tillgate firewall print --interface eth0.20
   tillgate firewall apply
   tillgate firewall check`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return printFirewall(cmd.Context(), f, p) },
 	}
 	f.on(cmd)
@@ -64,7 +64,7 @@ func newFirewallPrint(p process) *cobra.Command {
 		Short: "print the rules, for nft -f",
 		Long: `Print the rules of the running box, or where there is none or a flag says so, those of
 the files.`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return printFirewall(cmd.Context(), f, p) },
 	}
 	f.on(cmd)
@@ -90,7 +90,7 @@ beside it. What the classes may do is then up to the host's other tables alone.
 
 This is for now. Where tillgate firewall keep runs, it puts them back, and it loads them
 at its start: systemctl disable --now tillgate-firewall ends that for good.`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			where, err := runPlaces(false, places{state: state}, p.getenv)
 			if err != nil {

@@ -38,7 +38,7 @@ Unless ENTER is pressed within a minute, what was there before is put back: so t
 rule that locks you out does so for a minute. tillgate firewall apply --confirm, in this
 session or in another, does not wait. The rules are in the kernel only, and a reboot ends
 them: tillgate firewall keep has them in force from the start on, and follows the policy.`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := f.rules(cmd.Context(), p)
 			if err != nil {

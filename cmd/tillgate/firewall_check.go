@@ -30,7 +30,7 @@ func newFirewallCheck(p process) *cobra.Command {
 		Short: "compare the rules in the kernel with the policy",
 		Long: `Say whether the rules in the kernel are those that the policy makes, and what of the
 host's other tables may be in their way. The exit status is 1 when they are not.`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := f.rules(cmd.Context(), p)
 			if err != nil {

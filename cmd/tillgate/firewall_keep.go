@@ -32,7 +32,7 @@ stop is told to the box, for its log.
 The rules stay when this ends or fails, and when the box does; tillgate firewall remove
 takes them away. It needs CAP_NET_ADMIN, the program nft, and to be the box's user or root.
 It is meant to be run by tillgate-firewall.service.`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			where, err := runPlaces(false, flags, p.getenv)
 			if err != nil {

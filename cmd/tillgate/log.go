@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,7 @@ type logFlags struct {
 	name         string
 	planes       []string
 	since, until string
+	last         int
 	json         bool
 }
 
@@ -49,7 +51,7 @@ Times are how long ago (15m, 2h, 3d), dates (2026-11-22), or in the form of RFC
 		Example: `  tillgate log -f --denied
   tillgate log --since 2h --client 10.20.1.7
   tillgate log --since 2026-11-01 --until 2026-11-08 --name '*.payxpert.com' --json`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			q, err := flags.query(time.Now())
 			if err != nil {
@@ -74,6 +76,7 @@ Times are how long ago (15m, 2h, 3d), dates (2026-11-22), or in the form of RFC
 	f.StringSliceVar(&flags.planes, "plane", nil, "only these planes: "+strings.Join(planeNames(), ", "))
 	f.StringVar(&flags.since, "since", "", "from this time on")
 	f.StringVar(&flags.until, "until", "", "before this time")
+	f.IntVarP(&flags.last, "last", "n", 0, "only so many, the latest; with -f so many to begin with")
 	jsonFlag(cmd, &flags.json)
 	socketFlag(cmd, &flags.where.socket)
 	stateFlag(cmd, &flags.where.state, "read the journal in this folder, not the running box's")
@@ -108,7 +111,7 @@ func completeClass(p process) cobra.CompletionFunc {
 
 // query is what the flags ask for.
 func (f *logFlags) query(now time.Time) (console.LogQuery, error) {
-	q := console.LogQuery{Follow: f.follow, Last: backlog}
+	q := console.LogQuery{Follow: f.follow, Last: cmp.Or(f.last, backlog)}
 	q.Class, q.Name = f.class, console.ParseNameFilter(f.name)
 	if f.denied {
 		q.Verdicts = decision.Denied()
@@ -123,7 +126,7 @@ func (f *logFlags) query(now time.Time) (console.LogQuery, error) {
 	var err error
 	if f.client != "" {
 		if q.Client, err = console.ParseClientFilter(f.client); err != nil {
-			return q, err
+			return q, fmt.Errorf("%w, as 10.20.1.7 or 10.20.1.0/24; for a class of devices write --class", err)
 		}
 	}
 	if f.since != "" {
@@ -137,6 +140,10 @@ func (f *logFlags) query(now time.Time) (console.LogQuery, error) {
 		}
 	}
 	switch {
+	case f.last < 0 || f.last > maxLast:
+		return q, fmt.Errorf("-n %d is not how many records; write 1 to %d", f.last, maxLast)
+	case f.follow && f.last > 0 && f.since != "":
+		return q, errors.New("-n and --since both say where -f begins; leave one out")
 	case f.follow && f.until != "":
 		return q, errors.New("-f and --until exclude each other: what is followed has no end")
 	case f.follow && f.where.state != "":
@@ -157,9 +164,13 @@ func (f *logFlags) show(ctx context.Context, q console.LogQuery, p process) erro
 		q.Steps = true
 		q.Progress = func(p decision.Progress) bool { read.told(p); return true }
 	}
-	lines, where, err := f.source(ctx, q, p)
+	source, where, err := f.source(ctx, p)
 	if err != nil {
 		return err
+	}
+	lines := source(q)
+	if f.last > 0 && !f.follow {
+		lines = latest(f.last, q, time.Now(), source)
 	}
 	defer read.end()
 	out := newLogWriter(p.stdout, newDisplay(p.stdout, p.getenv), time.Local)
@@ -195,14 +206,17 @@ func (f *logFlags) show(ctx context.Context, q console.LogQuery, p process) erro
 	return nil
 }
 
+// A logSource reads a log.
+type logSource func(console.LogQuery) iter.Seq2[console.LogLine, error]
+
 // source is the running box, or where there is none the files; where is the folder.
-func (f *logFlags) source(ctx context.Context, q console.LogQuery, p process) (_ iter.Seq2[console.LogLine, error], where string, _ error) {
+func (f *logFlags) source(ctx context.Context, p process) (_ logSource, where string, _ error) {
 	dir := f.where.state
 	if dir == "" {
 		c, status, err := findBox(ctx, f.where.socket, p.getenv)
 		if err == nil {
-			f.noteClass(ctx, c, p)
-			return c.Log(ctx, q), filepath.Join(status.Folders.State, journalDir), nil
+			where = filepath.Join(status.Folders.State, journalDir)
+			return func(q console.LogQuery) iter.Seq2[console.LogLine, error] { return c.Log(ctx, q) }, where, f.knowClass(ctx, c, status)
 		}
 		if !isNoBox(err) || f.where.socket != "" || f.follow {
 			return nil, "", err
@@ -215,27 +229,27 @@ func (f *logFlags) source(ctx context.Context, q console.LogQuery, p process) (_
 		return nil, "", err
 	}
 	dir = filepath.Join(dir, journalDir)
-	return readJournal(ctx, dir, q.Query), dir, nil
+	return func(q console.LogQuery) iter.Seq2[console.LogLine, error] { return readJournal(ctx, dir, q.Query) }, dir, nil
 }
 
-// noteClass says when the policy in force has no such class. Records of another policy
-// may have it all the same.
-func (f *logFlags) noteClass(ctx context.Context, c *console.Client, p process) {
+// knowClass refuses a class that the policy in force does not have: it is a slip, or one
+// of an earlier policy, whose records the files tell.
+func (f *logFlags) knowClass(ctx context.Context, c *console.Client, s console.Status) error {
 	if f.class == "" {
-		return
+		return nil
 	}
 	inForce, err := c.Policy(ctx)
 	if err != nil {
-		return // the log itself is what was asked for
+		return nil // the log itself is what was asked for
 	}
 	var names []string
 	for _, class := range inForce.Classes {
 		if class.Name == f.class {
-			return
+			return nil
 		}
 		names = append(names, class.Name)
 	}
-	fmt.Fprintf(p.stderr, "tillgate: the policy in force has no class %q; it has %s\n", f.class, strings.Join(names, ", "))
+	return fmt.Errorf("%w (of an earlier policy: --state %s)", oneOf("class", f.class, names), s.Folders.State)
 }
 
 // findState returns the first state whose journal has segments, or without one the first

@@ -32,7 +32,7 @@ policy. Its beginning and its end are records. Only root and the user that the b
 runs as may do this.`,
 		Example: `  tillgate observe pos --for 2h --reason "till 4 cannot pay, ticket 4711"
   tillgate observe pos --end`,
-		Args:              cobra.ExactArgs(1),
+		Args:              takes(1, 1),
 		ValidArgsFunction: completeClass(p),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d, err := observeFor(length, reason, end)

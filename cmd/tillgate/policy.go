@@ -23,8 +23,8 @@ func newPolicy(p process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy",
 		Short: "check files, show what is in force, try an edit",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:  takes(0, 0),
+		RunE:  helpOf,
 	}
 	cmd.AddCommand(newCheck(p), newShow(p), newDiff(p), newSuggest(p), newSchema(p))
 	return cmd
@@ -59,7 +59,7 @@ func newCheck(p process) *cobra.Command {
 		Long: `Check tillgate.yaml, policy.yaml and packs/*.yaml in DIR, by default in
 /etc/tillgate, and tell all that is wrong with them. Nothing is put in force. The
 exit status is 1 when something is wrong.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: takes(0, 1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveFilterDirs
 		},
@@ -172,7 +172,7 @@ func newShow(p process) *cobra.Command {
 		Short: "show the policy in force",
 		Long: `Show who may reach what, and how often the rules were used in the last 90 days: the
 policy in force in the running box, or where there is none that of the files.`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			shown, err := showPolicy(cmd.Context(), flags, p)
 			if err != nil {

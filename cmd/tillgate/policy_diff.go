@@ -33,7 +33,7 @@ does not count.
 Limits, broken protocols and untrusted time are judged the same by every policy.`,
 		Example: `  cp -r /etc/tillgate new && $EDITOR new/policy.yaml
   tillgate policy diff new`,
-		Args: cobra.ExactArgs(1),
+		Args: takes(1, 1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveFilterDirs
 		},

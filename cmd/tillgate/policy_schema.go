@@ -18,7 +18,7 @@ keys and says what they are for. Editors with the YAML language server find the 
 ones by the first line of the example files. What a schema lets through may still be bad:
 tillgate policy check knows.`,
 		Example:   `  tillgate policy schema pack >pack.json`,
-		Args:      cobra.MaximumNArgs(1),
+		Args:      takes(0, 1),
 		ValidArgs: schemas,
 		RunE: func(_ *cobra.Command, args []string) error {
 			name := schemas[0]

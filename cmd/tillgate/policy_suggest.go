@@ -38,7 +38,7 @@ nothing until each has been read.`,
 		Example: `  tillgate policy suggest --class pos
   mkdir new && tillgate policy suggest --out new/policy.yaml
   tillgate policy diff new`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt)
 			defer stop()

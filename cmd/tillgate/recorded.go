@@ -53,14 +53,14 @@ func (f *recordedFlags) each(ctx context.Context, p process, take func(r *decisi
 	if err != nil {
 		return err
 	}
-	lines, _, err := f.log.source(ctx, q, p)
+	read, _, err := f.log.source(ctx, p)
 	if err != nil {
 		return err
 	}
 	progress := newProgress(p.stderr)
 	defer progress.end()
 	story := newStory()
-	for line, err := range lines {
+	for line, err := range read(q) {
 		switch {
 		case err != nil:
 			progress.end()

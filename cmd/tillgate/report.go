@@ -45,7 +45,7 @@ for each few hundred of them. The exit status is 1 when the journal is broken.
 The running box is asked, and where there is none the files.`,
 		Example: `  tillgate report --since 180d --html report.html
   tillgate report --csv report/ --verify`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			rep, err := flags.make(cmd.Context(), p)
 			if err != nil {

@@ -74,6 +74,7 @@ func execute(args []string, p process) int {
 }
 
 func newRoot(p process) *cobra.Command {
+	var version bool
 	root := &cobra.Command{
 		Use:   "tillgate",
 		Short: "the payment terminals' gate",
@@ -86,7 +87,14 @@ provider documents, and nothing else, and records every decision with its reason
   tillgate explain 10.20.1.7 dns.google:443`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if version {
+				return writeVersion(p)
+			}
+			return helpOf(cmd, args)
+		},
 	}
+	root.Flags().BoolVar(&version, "version", false, "say which tillgate this is")
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	root.AddCommand(

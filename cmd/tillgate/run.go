@@ -32,7 +32,7 @@ whatever tillgate.yaml says of them, and the embedded policy is in force unless
 --config names another. Its state is the user's own. DNS is at port 5300, the proxy
 at 3128, NTP at 1230, the console at 8053; what is redirected to 3129, or connects there, is meant for
 port 443, or 80 if it speaks HTTP.`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			where, err := runPlaces(loopback, flags, p.getenv)
 			if err != nil {

@@ -21,7 +21,7 @@ func newStatus(p process) *cobra.Command {
 		Use:   "status",
 		Short: "say how the box is",
 		Long:  `Say how every part of the running box is. The exit status is 1 when one is bad.`,
-		Args:  cobra.NoArgs,
+		Args:  takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, s, err := findBox(cmd.Context(), socket, p.getenv)
 			if err != nil {
@@ -112,15 +112,15 @@ func clocksWords(clients []console.TimeClient) string {
 
 // recordsWords leaves out what is not known yet.
 func recordsWords(j console.JournalCounts) string {
-	text := fmt.Sprintf("%d, and %d repeats counted", j.Records, j.Repeats)
+	text := fmt.Sprintf("%d since the start, which count %s", j.Records, plural(j.Repeats, "repeat"))
 	if j.Dropped > 0 {
 		text += fmt.Sprintf("; %d lost", j.Dropped)
 	}
 	if j.Bytes > 0 {
-		text += "; " + size(j.Bytes) + " on disk"
-	}
-	if !j.Oldest.IsZero() {
-		text += ", the oldest of " + j.Oldest.Local().Format(time.DateOnly)
+		text += "; the journal takes " + size(j.Bytes)
+		if !j.Oldest.IsZero() {
+			text += " and begins on " + j.Oldest.Local().Format(time.DateOnly)
+		}
 	}
 	return text
 }

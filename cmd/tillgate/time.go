@@ -16,6 +16,8 @@ func newTime(p process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "time",
 		Short: "forget what the box knows of the time",
+		Args:  takes(0, 0),
+		RunE:  helpOf,
 	}
 	cmd.AddCommand(newTimeReset(p))
 	return cmd
@@ -32,7 +34,7 @@ func newTimeReset(p process) *cobra.Command {
 		Long: `Forget the saved clock: for a box that believes a time that is yet to come,
 which it would defend against all servers. A box that runs finds out the time anew at once, one that
 does not when it starts. Only root and the user that the box runs as may do this.`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, _, err := findBox(cmd.Context(), flags.socket, p.getenv)
 			if _, none := errors.AsType[noBoxError](err); none && flags.socket == "" {

@@ -45,7 +45,7 @@ func newVerify(p process) *cobra.Command {
 over it and over the seal before. The exit status is 1 when one does not fit.
 
 The last seal, noted elsewhere, proves later that the end was not cut off.`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := verifyFolder(cmd.Context(), flags, p)
 			if err != nil {

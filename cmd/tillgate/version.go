@@ -37,26 +37,31 @@ func readBuild() build {
 	return b
 }
 
+// writeVersion is what version and --version say.
+func writeVersion(p process) error {
+	b := readBuild()
+	text := "tillgate " + b.Version
+	if b.Revision != "" {
+		text += ", revision " + b.Revision
+	}
+	if b.Modified {
+		text += ", modified"
+	}
+	_, err := fmt.Fprintln(p.stdout, text+", "+b.Go)
+	return failed(err)
+}
+
 func newVersion(p process) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "say which tillgate this is",
-		Args:  cobra.NoArgs,
+		Args:  takes(0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			b := readBuild()
 			if asJSON {
-				return writeJSON(p.stdout, b)
+				return writeJSON(p.stdout, readBuild())
 			}
-			text := "tillgate " + b.Version
-			if b.Revision != "" {
-				text += ", revision " + b.Revision
-			}
-			if b.Modified {
-				text += ", modified"
-			}
-			_, err := fmt.Fprintln(p.stdout, text+", "+b.Go)
-			return failed(err)
+			return writeVersion(p)
 		},
 	}
 	jsonFlag(cmd, &asJSON)
