@@ -162,7 +162,7 @@ func (p *poller) words() decision.Health {
 	switch agree := count[Agrees]; {
 	case level == clock.Fine && count[Silent]+count[Unknown] == len(all):
 		h.State = decision.Warn
-		h.Text = fmt.Sprintf("none of %s answers any more; the time is still known to %s",
+		h.Text = fmt.Sprintf("none of %s answers any more; the time is still known to %s; let the box out to udp/123",
 			servers(len(all)), rough(p.deps.Clock.Estimate().Error(p.deps.Clock.Raw())))
 	case level == clock.Fine:
 		h.Text = fmt.Sprintf("%d of %s agree", agree, servers(len(all)))
@@ -180,7 +180,7 @@ func (p *poller) words() decision.Health {
 	default:
 		h.State = decision.Bad
 		heard := len(all) - count[Silent] - count[Unknown] - count[Asked] - count[Refuses]
-		h.Text = fmt.Sprintf("the time is not known; %d of %s are heard", heard, servers(len(all)))
+		h.Text = fmt.Sprintf("the time is not known, as too few agree: %d of %s are heard; let the box out to udp/123 of all of them, or name others in time.servers", heard, servers(len(all)))
 	}
 	const told = 3
 	if more := len(faults) - told; more > 0 {

@@ -40,12 +40,12 @@ func TestSourcesHealth(t *testing.T) {
 			for i := range 6 {
 				w.server(fmt.Sprintf("5.5.5.%d", i+1)).wrong = time.Duration(i) * time.Hour
 			}
-		}, time.Minute, decision.Bad, "the time is not known; 6 of 6 time servers are heard"},
+		}, time.Minute, decision.Bad, "the time is not known, as too few agree: 6 of 6 time servers are heard; let the box out to udp/123 of all of them, or name others in time.servers"},
 		{"all of them deny", func(w *world) {
 			for _, s := range w.servers {
 				s.kiss = &kissError{code: "RSTR"}
 			}
-		}, time.Minute, decision.Bad, "the time is not known; 0 of 6 time servers are heard; 5.5.5.1 (a.example): it said RSTR; " +
+		}, time.Minute, decision.Bad, "the time is not known, as too few agree: 0 of 6 time servers are heard; let the box out to udp/123 of all of them, or name others in time.servers; 5.5.5.1 (a.example): it said RSTR; " +
 			"5.5.5.2 (b.example): it said RSTR; 5.5.5.3 (c.example): it said RSTR; and 3 more"},
 	} {
 		synctest.Test(t, func(t *testing.T) {

@@ -32,7 +32,7 @@ func (t *trouble) report(text string) {
 // the box.
 func (p *Proxy) reportLimit(e *limitError) {
 	if !e.client {
-		p.trouble.report("connections are refused: " + e.Error())
+		p.trouble.report("new connections are refused: " + e.Error() + "; tillgate log --denied tells whose; raise proxy.tunnels if they are meant to be so many")
 	}
 }
 

@@ -56,7 +56,7 @@ func TestLimits(t *testing.T) {
 	s.want(`tls allow documented "api.pay.example":443 at 8.8.0.1:443`)
 	s.policy.Store(siteSet(t, strings.Replace(sitePolicy, "127.0.1.3/32", "127.0.1.4/32", 1)))
 	refused("one more of any client", "2 tunnels in all already", "127.0.1.4", handMade(serverName(hostName("office.example"))))
-	if h := s.Health(); h.State != decision.Warn || h.Text != "connections are refused: 2 tunnels in all already" || h.Since.IsZero() {
+	if h := s.Health(); h.State != decision.Warn || h.Text != "new connections are refused: 2 tunnels in all already; tillgate log --denied tells whose; raise proxy.tunnels if they are meant to be so many" || h.Since.IsZero() {
 		t.Errorf("the box is full, and says %+v", h)
 	}
 
@@ -169,7 +169,7 @@ func TestHealth(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		p.reportLimit(&limitError{"tunnels", 9, false})
 		time.Sleep(59 * time.Second)
-		want(decision.Warn, "connections are refused: 9 tunnels in all already", at(0))
+		want(decision.Warn, "new connections are refused: 9 tunnels in all already; tillgate log --denied tells whose; raise proxy.tunnels if they are meant to be so many", at(0))
 		time.Sleep(time.Second)
 		want(decision.OK, "", at(90*time.Second))
 		p.trouble.report("connections can't be accepted")

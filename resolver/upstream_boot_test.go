@@ -81,7 +81,7 @@ func TestUpstreamBoot(t *testing.T) {
 		{name: "after the floor, before the certificate", wall: april.AddDate(0, -1, 0), date: header(june), level: clock.Coarse},
 
 		{name: "no Date", wall: back2, want: "the box does not know the time yet: the reply has no Date",
-			health: "the box does not know the time yet: the reply has no Date; until time servers have told it, only their names are resolved"},
+			health: "the box does not know the time yet: the reply has no Date; until time servers have told it, only their names are resolved; see the part ntp"},
 		{name: "5 years ahead, no Date", wall: ahead5, want: "the box does not know the time yet: the reply has no Date"},
 		{name: "no Date, a time server's name", wall: back50, ask: "time.test"},
 		{name: "a Date that is none", wall: back2, date: "yesterday", want: `the box does not know the time yet: the reply's Date is "yesterday"`},
@@ -101,11 +101,11 @@ func TestUpstreamBoot(t *testing.T) {
 		{name: "a made-up chain", wall: back50, date: header(june), change: func(t *testing.T, n *labNet, h *labHost) {
 			h.present(newLabCA(t, "Shop").issueFor(t, "dns.test", april, august))
 		}, ask: "time.test", want: "tls: failed to verify certificate: *", as: new(x509.UnknownAuthorityError),
-			health: `certificate signed by "Shop", not trusted: somebody intercepts TLS, or the box's clock is wrong`},
+			health: `certificate signed by "Shop", not trusted: somebody intercepts TLS; have who runs the firewall leave the box alone`},
 		{name: "another host's", wall: back50, date: header(june), change: func(t *testing.T, n *labNet, h *labHost) {
 			h.present(n.ca.issueFor(t, "portal.test", april, august))
 		}, ask: "time.test", want: "tls: failed to verify certificate: *", as: new(x509.HostnameError),
-			health: `certificate is for "portal.test": a captive portal, or somebody intercepts TLS`},
+			health: `certificate is for "portal.test": a captive portal, or somebody intercepts TLS; log in there, or have it let the box through`},
 		{name: "a client's", wall: back50, date: header(june), change: func(t *testing.T, n *labNet, h *labHost) {
 			h.present(n.ca.issueFor(t, "dns.test", april, august, x509.ExtKeyUsageClientAuth))
 		}, ask: "time.test", want: "tls: failed to verify certificate: *", as: new(x509.CertificateInvalidError)},

@@ -133,17 +133,17 @@ func (e *upstreamError) words(addrs []netip.Addr, c *clock.Clock) string {
 	case upstreamNoRoute:
 		return fmt.Sprintf("no route to %s: the box has no Internet; look at its cable, address and router", at)
 	case upstreamNoConnection:
-		return fmt.Sprintf("no answer from %s: connection timed out; the box has no way to the Internet on TCP 443", at)
+		return fmt.Sprintf("no answer from %s on TCP 443: the Internet line is down, or something on the way stops it; look at the router, and have it let the box out to these", at)
 	case upstreamNoAnswer:
-		return fmt.Sprintf("connected to %s, but no answer came in time: the Internet line is down or overloaded", at)
+		return fmt.Sprintf("connected to %s, but no answer came in time: the Internet line was lost just now, or is overloaded, or the service is in trouble; look at the router, tillgate check tells what else is reached", at)
 	case upstreamBroken:
-		return fmt.Sprintf("%s at %s: %s; a firewall between the box and the Internet may refuse TCP 443", e.host, at, e.cause())
+		return fmt.Sprintf("%s at %s: %s; a firewall on the way may do it: have it let the box out to TCP 443 there", e.host, at, e.cause())
 	case upstreamBadReply:
-		return fmt.Sprintf("%s at %s: %s; something else than DNS answers there, check upstream.url", e.host, at, e.cause())
+		return fmt.Sprintf("%s at %s: %s; something else than DNS answers there: look at upstream.url in tillgate.yaml", e.host, at, e.cause())
 	case upstreamBadStatus:
-		return fmt.Sprintf("%s at %s: %s; the service is in trouble, or upstream.url is wrong", e.host, at, e.cause())
+		return fmt.Sprintf("%s at %s: %s; the service is in trouble, or upstream.url in tillgate.yaml is wrong", e.host, at, e.cause())
 	case upstreamUntimed:
-		return fmt.Sprintf("%s at %s: %s; until time servers have told it, only their names are resolved", e.host, at, e.cause())
+		return fmt.Sprintf("%s at %s: %s; until time servers have told it, only their names are resolved; see the part ntp", e.host, at, e.cause())
 	}
 	return fmt.Sprintf("%s at %s: %s", e.host, at, e.tlsWords(c))
 }
@@ -161,7 +161,7 @@ func (e *upstreamError) tlsWords(c *clock.Clock) string {
 	)
 	switch {
 	case errors.As(err, &record):
-		return "what answers does not speak TLS: a captive portal or a proxy is in between"
+		return "what answers does not speak TLS: a captive portal or a proxy is in between; log in there, or have it let the box through"
 	case !errors.As(err, &failed) || len(failed.UnverifiedCertificates) == 0:
 		return "the TLS handshake failed: " + e.cause()
 	}
@@ -172,24 +172,24 @@ func (e *upstreamError) tlsWords(c *clock.Clock) string {
 		if by == "" {
 			by = leaf.Issuer.String()
 		}
-		return fmt.Sprintf("certificate signed by %.64q, not trusted: somebody intercepts TLS, or the box's clock is wrong", by)
+		return fmt.Sprintf("certificate signed by %.64q, not trusted: somebody intercepts TLS; have who runs the firewall leave the box alone", by)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		const day = "2006-01-02 15:04"
 		cert := invalid.Cert
 		now, from, to := c.Now().UTC().Format(day), cert.NotBefore.UTC().Format(day), cert.NotAfter.UTC().Format(day)
 		switch {
 		case errors.Is(err, clock.ErrConflict):
-			return fmt.Sprintf("certificate valid only from %s to %s, UTC, but the time servers say otherwise, and which is true the box can't know: somebody intercepts TLS or NTP", from, to)
+			return fmt.Sprintf("certificate valid only from %s to %s, UTC, but the time servers say otherwise, and which is true the box can't know: somebody intercepts TLS or NTP; have who runs the network end that", from, to)
 		case cert.NotAfter.Before(c.Floor()):
 			return fmt.Sprintf("certificate expired on %s, UTC, which has passed, as the box knows: somebody intercepts TLS, or the server's certificate was not renewed; or what the box has saved is wrong: tillgate time reset has it forget that", to)
 		}
-		return fmt.Sprintf("certificate not valid at the box's time, %s (only from %s to %s, UTC): the box's clock is wrong, or somebody intercepts TLS", now, from, to)
+		return fmt.Sprintf("certificate not valid at the box's time, %s (only from %s to %s, UTC): the box's clock is wrong (see the parts time and ntp), or somebody intercepts TLS", now, from, to)
 	case errors.As(err, &other):
 		names := strings.Join(leaf.DNSNames, ", ")
 		if names == "" {
 			names = leaf.Subject.CommonName
 		}
-		return fmt.Sprintf("certificate is for %.64q: a captive portal, or somebody intercepts TLS", names)
+		return fmt.Sprintf("certificate is for %.64q: a captive portal, or somebody intercepts TLS; log in there, or have it let the box through", names)
 	}
 	return "certificate not accepted: " + e.cause()
 }

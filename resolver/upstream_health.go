@@ -8,7 +8,7 @@ import (
 	"tillgate/decision"
 )
 
-// upstreamMemory is for how long a server that failed while others answer is told of:
+// upstreamMemory is for how long a server that failed while others answered is told of:
 // nobody may have asked it since.
 const upstreamMemory = 2 * time.Minute
 
@@ -62,16 +62,22 @@ func (u *upstream) health() decision.Health {
 	var worst *upstreamServer
 	for _, s := range u.servers {
 		// A network of one family only is as it should be.
-		if s.err != nil && s.err.fault != upstreamNoRoute && time.Since(s.failed) < upstreamMemory &&
+		if s.err != nil && s.err.fault != upstreamNoRoute && time.Since(s.failed) < upstreamMemory && u.sinceBack(s.failed) &&
 			(worst == nil || s.err.fault > worst.err.fault) {
 			worst = s
 		}
 	}
 	if worst != nil {
 		h.State, h.Since = decision.Warn, u.at(worst.since)
-		h.Text = fmt.Sprintf("answers from %s only; %s", last.addr.Addr(), worst.err.words(u.failedLike(worst.err), u.clock))
+		h.Text = fmt.Sprintf("answers from %s; but %s", last.addr.Addr(), worst.err.words(u.failedLike(worst.err), u.clock))
 	}
 	return h
+}
+
+// sinceBack reports whether a failure is of the time since the upstream is back, if it was
+// away. An attempt that began before may end, by its timeout, after that.
+func (u *upstream) sinceBack(failed time.Time) bool {
+	return u.since.IsZero() || failed.Sub(u.since) > u.timeout
 }
 
 // failedLike returns the servers that failed in the same way last.

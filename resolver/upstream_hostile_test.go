@@ -142,7 +142,7 @@ func TestUpstreamHostileHTTP(t *testing.T) {
 	}{
 		{"too busy", status(429), upstreamBadStatus, "HTTP status 429 Too Many Requests", "the service is in trouble"},
 		{"broken inside", status(500), upstreamBadStatus, "HTTP status 500 Internal Server Error", "the service is in trouble"},
-		{"misdirected", status(421), upstreamBadStatus, "HTTP status 421 Misdirected Request", "upstream.url is wrong"},
+		{"misdirected", status(421), upstreamBadStatus, "HTTP status 421 Misdirected Request", "upstream.url in tillgate.yaml is wrong"},
 		{"no content", status(204), upstreamBadStatus, "HTTP status 204 No Content", ""},
 		{"accepted", status(202), upstreamBadStatus, "HTTP status 202 Accepted", ""},
 		{"unknown", status(299), upstreamBadStatus, "HTTP status 299", ""},
@@ -247,7 +247,7 @@ func TestUpstreamHostileTLS(t *testing.T) {
 	}{
 		{"another root", func(s *httptest.Server, c *upstreamConfig) {
 			s.TLS.Certificates[0] = newLabCA(t, "Shop\x1b[31m Wi-Fi").issue(t, "dns.test")
-		}, new(x509.UnknownAuthorityError), `certificate signed by "Shop\x1b[31m Wi-Fi", not trusted: somebody intercepts TLS, or the box's clock is wrong`},
+		}, new(x509.UnknownAuthorityError), `certificate signed by "Shop\x1b[31m Wi-Fi", not trusted: somebody intercepts TLS; have who runs the firewall leave the box alone`},
 		{"a host not fit to print", func(s *httptest.Server, c *upstreamConfig) {
 			ca := newLabCA(t, "Test Root")
 			c.Roots = ca.pool()
@@ -257,7 +257,7 @@ func TestUpstreamHostileTLS(t *testing.T) {
 			ca := newLabCA(t, "Test Root")
 			c.Roots = ca.pool()
 			s.TLS.Certificates[0] = ca.issue(t, "portal.test")
-		}, new(x509.HostnameError), `certificate is for "portal.test": a captive portal, or somebody intercepts TLS`},
+		}, new(x509.HostnameError), `certificate is for "portal.test": a captive portal, or somebody intercepts TLS; log in there, or have it let the box through`},
 		{"another root without a name", func(s *httptest.Server, c *upstreamConfig) {
 			s.TLS.Certificates[0] = newLabCA(t, "").issue(t, "dns.test")
 		}, new(x509.UnknownAuthorityError), `certificate signed by "O=Lab", not trusted: *`},
@@ -265,7 +265,7 @@ func TestUpstreamHostileTLS(t *testing.T) {
 			ca := newLabCA(t, "Test Root")
 			c.Roots = ca.pool()
 			s.TLS.Certificates[0] = ca.issue(t, "")
-		}, new(x509.HostnameError), `certificate is for "old.test": a captive portal, or somebody intercepts TLS`},
+		}, new(x509.HostnameError), `certificate is for "old.test": a captive portal, or somebody intercepts TLS; log in there, or have it let the box through`},
 		{"a client's", func(s *httptest.Server, c *upstreamConfig) {
 			ca := newLabCA(t, "Test Root")
 			c.Roots = ca.pool()
@@ -273,10 +273,10 @@ func TestUpstreamHostileTLS(t *testing.T) {
 		}, new(x509.CertificateInvalidError), "certificate not accepted: *"},
 		{"the clock is behind", func(s *httptest.Server, c *upstreamConfig) { c.Clock = at(1970) },
 			new(x509.CertificateInvalidError),
-			"certificate not valid at the box's time, 1970-05-01 07:01 (only from 1990-01-01 00:00 to 2060-01-01 00:00, UTC): the box's clock is wrong, or somebody intercepts TLS"},
+			"certificate not valid at the box's time, 1970-05-01 07:01 (only from 1990-01-01 00:00 to 2060-01-01 00:00, UTC): the box's clock is wrong (see the parts time and ntp), or somebody intercepts TLS"},
 		{"expired", func(s *httptest.Server, c *upstreamConfig) { c.Clock = at(2061) },
 			new(x509.CertificateInvalidError),
-			"certificate not valid at the box's time, 2061-05-01 07:01 (only from 1990-01-01 00:00 to 2060-01-01 00:00, UTC): the box's clock is wrong, or somebody intercepts TLS"},
+			"certificate not valid at the box's time, 2061-05-01 07:01 (only from 1990-01-01 00:00 to 2060-01-01 00:00, UTC): the box's clock is wrong (see the parts time and ntp), or somebody intercepts TLS"},
 		{"TLS 1.1", func(s *httptest.Server, c *upstreamConfig) { s.TLS.MaxVersion = tls.VersionTLS11 }, nil,
 			"the TLS handshake failed: *"},
 		{"HTTP/1.1 only", func(s *httptest.Server, c *upstreamConfig) { s.EnableHTTP2 = false }, nil,
@@ -293,7 +293,7 @@ func TestUpstreamHostileTLS(t *testing.T) {
 				io.WriteString(l.server(), "HTTP/1.1 400 Bad Request\r\n\r\n")
 				return l.client(), nil
 			}
-		}, new(tls.RecordHeaderError), "what answers does not speak TLS: a captive portal or a proxy is in between"},
+		}, new(tls.RecordHeaderError), "what answers does not speak TLS: a captive portal or a proxy is in between; log in there, or have it let the box through"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			u := loopback(t, nil, tt.change)

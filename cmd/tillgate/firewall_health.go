@@ -64,6 +64,8 @@ func (k *keeperWatch) health() (h decision.Health, ok bool) {
 		h.State, h.Text = decision.Bad, "no rules can be made, those before stay: "+joinLines(k.err.Error())
 	case k.have != k.want && k.now().Sub(k.agreed) > keeperWithin:
 		h.State, h.Text = decision.Bad, "the kernel does not have the rules of this policy; journalctl -u tillgate-firewall says why"
+	case k.have != k.want, k.have == "":
+		h.Text = "the rules of the policy are on their way into the kernel"
 	}
 	return h, true
 }

@@ -18,9 +18,10 @@ func TestKeeperHealth(t *testing.T) {
 	}{
 		{"there never was one", false, func(*keeperWatch) { later(time.Hour) }, ""},
 		{"there was one before", true, func(*keeperWatch) { later(time.Minute) }, "bad nobody keeps"},
-		{"it comes in time", true, func(k *keeperWatch) { later(time.Second); k.asked("a"); k.told("a", nil) }, "ok the rules"},
+		{"it comes in time", true, func(k *keeperWatch) { later(time.Second); k.asked("a"); k.told("a", nil) }, "ok the rules of the policy are in the kernel"},
+		{"it was there before, and may come", true, func(*keeperWatch) {}, "ok the rules of the policy are on their way"},
 		{"it has gone", false, func(k *keeperWatch) { k.asked("a"); k.told("a", nil); later(time.Minute) }, "bad nobody keeps"},
-		{"it is about to have the new ones", false, func(k *keeperWatch) { k.asked("a"); k.told("b", nil); later(time.Second) }, "ok the rules"},
+		{"it is about to have the new ones", false, func(k *keeperWatch) { k.asked("a"); k.told("b", nil); later(time.Second) }, "ok the rules of the policy are on their way"},
 		{"it does not get the new ones in", false, func(k *keeperWatch) {
 			k.asked("a")
 			k.told("a", nil)

@@ -107,7 +107,7 @@ func (a *appliance) settingsHealth() []decision.Health {
 		since = info.ModTime()
 	}
 	return []decision.Health{{Part: "settings", State: decision.Warn, Since: since,
-		Text: settingsFile + " has changed since the start: restart to apply it"}}
+		Text: settingsFile + " has changed since the start, and is not in force: systemctl restart tillgate applies it"}}
 }
 
 // A healthLog remembers what was last seen and told of each part.
@@ -179,8 +179,9 @@ func (a *appliance) checkHealth() []decision.Health {
 func (a *appliance) watchHealth(ctx context.Context) {
 	tick := time.NewTicker(healthEvery)
 	defer tick.Stop()
+	p := prober{ask: a.resolver.Probe}
 	for {
-		a.checkHealth()
+		p.tick(ctx, a.checkHealth(), time.Now())
 		select {
 		case <-ctx.Done():
 			return

@@ -229,7 +229,7 @@ func timeHealth(c *clock.Clock) decision.Health {
 		h.State, h.Text = decision.Warn, "neither a certificate nor time servers have confirmed it yet; see the parts upstream and ntp"
 		if wall, floor := c.Wall(), c.Floor(); wall.Before(floor) {
 			h.State = decision.Bad
-			h.Text = fmt.Sprintf("not known: the system's clock says %s, but %s has passed (if it has not: tillgate time reset)", wall.UTC().Format(time.DateTime), floor.UTC().Format(time.DateTime))
+			h.Text = fmt.Sprintf("not known: the system's clock says %s, but %s has passed (if it has not: tillgate time reset); see the part ntp", wall.UTC().Format(time.DateTime), floor.UTC().Format(time.DateTime))
 		}
 		if why := c.Why(); why != "" {
 			h.Text += "; " + why
