@@ -57,7 +57,7 @@ func TestTimeHealth(t *testing.T) {
 		}}})
 	}
 	want := decision.Health{Part: "time", State: decision.Bad, Text: "not known: the system's clock says 1970-01-01 00:00:00, but " +
-		at(1970, 4).Floor().Format(time.DateTime) + " has passed (if it has not: tillgate time reset)"}
+		at(1970, 4).Floor().Format(time.DateTime) + " has passed (if it has not: tillgate time reset); see the part ntp"}
 	if h := timeHealth(at(1970, 4)); h != want {
 		t.Errorf("a clock without a battery: %+v\nwant %+v", h, want)
 	}
