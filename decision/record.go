@@ -50,7 +50,7 @@ type Record struct {
 	Rule          string    // file:line
 	Policy        string    // first 12 hex digits of the policy's hash
 	Count         uint64    // how many attempts this record stands for, when more than its own
-	Until         time.Time // the last of them
+	Until         time.Time // the last of them; of event health: until when it was as before
 	Dest          netip.AddrPort
 	Answers       []netip.Addr
 	CNAME         []string

@@ -180,32 +180,36 @@ func (r *Report) othersPart() Part {
 	return p
 }
 
+// journalPart has what was found as rows: a table alone is evidence, too.
 func (r *Report) journalPart() Part {
 	j := r.Journal
-	p := Part{ID: "journal", Title: "The journal", PCI: "10.3.2, 10.3.3, 10.3.4, 10.5.1", Bad: !j.Good() || len(r.Damage) > 0,
-		Columns: []string{"Broken at"}, Empty: "Nothing that was looked at is broken."}
+	broken := slices.Concat(j.Unlinked, j.Broken, r.Damage)
+	p := Part{ID: "journal", Title: "The journal", PCI: "10.3.2, 10.3.3, 10.3.4, 10.5.1", Bad: len(broken) > 0, Columns: []string{"What", "Found"}}
+	for _, text := range broken {
+		p.row("Broken", text)
+	}
+	if len(broken) == 0 {
+		p.row("Broken", "nothing that was looked at")
+	}
 	if !j.Oldest.IsZero() {
 		days := int(r.Made.Sub(j.Oldest).Hours() / 24)
-		p.say("Records are kept since %s, for %s. (10.5.1: 12 months, 3 of them at hand.)", moment(j.Oldest), count(days, "day"))
+		p.row("Kept", fmt.Sprintf("records since %s, for %s (10.5.1: 12 months, 3 of them at hand)", moment(j.Oldest), count(days, "day")))
 	}
-	p.say("The report is made of %s. Each names the last seal of the one before; %d of %d do so rightly.", count(j.Segments, "segment"), j.Links, max(j.Segments-1, 0))
+	p.row("Segments", fmt.Sprintf("%d, of which the report is made; each names the last seal of the one before, %d of %d rightly", j.Segments, j.Links, max(j.Segments-1, 0)))
 	which := "of the newest "
 	if j.Full {
 		which = "of the whole journal, "
 	}
-	p.say("Record by record, the seals %s%s were checked: %s (%d to %d), %s.", which, count(j.Checked.Segments, "segment"),
-		count(j.Checked.Records, "record"), j.Checked.FirstSeq, j.Checked.LastSeq, count(j.Checked.Seals, "seal"))
+	p.row("Seals", fmt.Sprintf("those %s%s were checked record by record: %s (%d to %d), %s", which, count(j.Checked.Segments, "segment"),
+		count(j.Checked.Records, "record"), j.Checked.FirstSeq, j.Checked.LastSeq, count(j.Checked.Seals, "seal")))
 	if !j.Full && j.Segments > j.Checked.Segments {
-		p.say("The records of the others were not read, nor were the sums that this report is made of compared with them: tillgate report --verify does that.")
+		p.row("Not checked", "the records of the other segments, nor that the sums this report is made of fit them: tillgate report --verify does that")
 	}
 	if j.Checked.LastSeal != "" {
-		p.say("The last seal is %s. Noted elsewhere, it proves later that the end was not cut off.", j.Checked.LastSeal)
+		p.row("Last seal", j.Checked.LastSeal+" (noted elsewhere, it proves later that the end was not cut off)")
 	}
 	for _, n := range j.Checked.Notices {
-		p.say("Note: %s.", n)
-	}
-	for _, text := range slices.Concat(j.Unlinked, j.Broken, r.Damage) {
-		p.row(text)
+		p.row("Note", n)
 	}
 	return p
 }

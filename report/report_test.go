@@ -135,7 +135,7 @@ func testForms(t *testing.T, rep *Report) {
 		t.Fatal(err)
 	}
 	text := strings.ReplaceAll(page.String(), "<wbr>", "") // where a path may break
-	for _, want := range []string{"&lt;script&gt;", `\x1b[31m`, `\u202e`, "PCI DSS 10.7.2, 10.7.3", "Drift: the policy&#39;s files", "the seals of the newest 2 segments were checked: 11 records (1 to 11), 2 seals",
+	for _, want := range []string{"&lt;script&gt;", `\x1b[31m`, `\u202e`, "PCI DSS 10.7.2, 10.7.3", "Drift: the policy&#39;s files", "those of the newest 2 segments were checked record by record: 11 records (1 to 11), 2 seals",
 		"0123456789ab in force: policy.yaml: service local/printer added", "receipt printer firmware, until 2027-01-31 00:00:00Z", "goes on"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page has no %q", want)

@@ -127,16 +127,21 @@ func (s *storyteller) start(r *decision.Record) {
 }
 
 // health is "upstream: bad: why" and "upstream: ok after 10m0s: how", and of the journal
-// "journal: cannot be written; why" and "journal: written again, after 5s".
+// "journal: cannot be written; why" and "journal: written again, after 5s". That a part is
+// better is told when it has lasted: the record's until says since when.
 func (s *storyteller) health(r *decision.Record) {
 	part, text, _ := strings.Cut(r.Detail, ": ")
+	at := r.Time
+	if !r.Until.IsZero() && r.Until.Before(at) {
+		at = r.Until
+	}
 	state, why, _ := strings.Cut(text, ": ")
 	was, open := s.open[part]
 	switch {
 	case strings.HasPrefix(text, "ok") || strings.HasPrefix(text, "written again"):
 		if open {
 			delete(s.open, part)
-			s.ended(was, r.Time)
+			s.ended(was, at)
 		}
 		return
 	case state != "warn" && state != "bad":
@@ -146,13 +151,13 @@ func (s *storyteller) health(r *decision.Record) {
 		return
 	}
 	if open {
-		s.ended(was, r.Time)
+		s.ended(was, at)
 	}
 	if s.open == nil {
 		s.open = make(map[string]Outage)
 	}
 	if len(s.open) < maxStory {
-		s.open[part] = Outage{Part: part, State: state, From: r.Time, Text: why}
+		s.open[part] = Outage{Part: part, State: state, From: at, Text: why}
 	}
 }
 

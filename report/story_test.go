@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -84,6 +85,27 @@ func TestOutages(t *testing.T) {
 	}
 	if got, want := outages(told("10 start x\n30 stop bye", false)), "box down 30-now (70) bye\n"; got != want {
 		t.Errorf("stopped:\n%s", got)
+	}
+}
+
+// A part was well before that was told: the status says so, too.
+func TestOutageEndsWhenItEnded(t *testing.T) {
+	at := func(second int) time.Time { return noon.Add(time.Duration(second) * time.Second) }
+	s := storyteller{since: noon}
+	s.add(&decision.Digest{Events: []decision.Record{
+		{Seq: 1, Time: at(5), Until: at(5), Plane: policy.System, Event: decision.EventHealth, Detail: "upstream: bad: no route"},
+		{Seq: 2, Time: at(30), Until: at(20), Plane: policy.System, Event: decision.EventHealth, Detail: "upstream: warn: slow"},
+		{Seq: 3, Time: at(60), Until: at(50), Plane: policy.System, Event: decision.EventHealth, Detail: "upstream: ok after 30s: well"},
+		{Seq: 4, Time: at(70), Until: at(90), Plane: policy.System, Event: decision.EventHealth, Detail: "upstream: bad: the clock was set back"},
+	}})
+	got := s.end(at(100), true).Outages
+	want := []Outage{
+		{Part: "upstream", State: "bad", From: at(5), To: at(20), Seconds: 15, Text: "no route"},
+		{Part: "upstream", State: "warn", From: at(20), To: at(50), Seconds: 30, Text: "slow"},
+		{Part: "upstream", State: "bad", From: at(70), Seconds: 30, Text: "the clock was set back"},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%+v\nwant %+v", got, want)
 	}
 }
 

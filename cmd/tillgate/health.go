@@ -124,7 +124,10 @@ type partLog struct {
 }
 
 // A healthChange is to be told.
-type healthChange struct{ part, text string }
+type healthChange struct {
+	part, text string
+	since      time.Time // as the status has it: steady before it is told that a part is better
+}
 
 // note sets when each part came into its state, as far as it was asked, and returns the
 // changes that are to be told.
@@ -152,7 +155,7 @@ func (l *healthLog) note(parts []decision.Health, now time.Time) (changes []heal
 		if h.State == decision.OK {
 			text = fmt.Sprintf("ok after %s: %s", p.since.Sub(p.from).Round(time.Second), h.Text)
 		}
-		changes = append(changes, healthChange{h.Part, text})
+		changes = append(changes, healthChange{h.Part, text, p.since})
 		p.told, p.from = h.State, p.since
 	}
 	return changes
@@ -170,6 +173,7 @@ func (a *appliance) checkHealth() []decision.Health {
 		a.journal.Record(decision.Record{
 			Plane:  policy.System,
 			Event:  decision.EventHealth,
+			Until:  a.tellMoment(change.since),
 			Detail: change.part + ": " + change.text,
 		})
 	}

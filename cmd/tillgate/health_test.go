@@ -40,6 +40,9 @@ func TestHealthLog(t *testing.T) {
 		got := ""
 		for _, c := range changes {
 			got += c.text
+			if want := start.Add(time.Duration(step.since) * time.Second); !c.since.Equal(want) {
+				t.Errorf("second %d: the record has %v, want %v", step.second, c.since, want)
+			}
 		}
 		if got != step.want {
 			t.Errorf("second %d: told %q, want %q", step.second, got, step.want)

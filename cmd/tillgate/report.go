@@ -47,9 +47,18 @@ The running box is asked, and where there is none the files.`,
   tillgate report --csv report/ --verify`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if flags.csv != "" {
+				if err := isNewFolder(flags.csv); err != nil { // which may take minutes to fill
+					return err
+				}
+			}
 			rep, err := flags.make(cmd.Context(), p)
-			if err != nil {
+			switch {
+			case err != nil:
 				return err
+			case rep.Since.After(rep.Made):
+				return fmt.Errorf("--since %s is yet to come, as it is %s; name a time that has passed, as 90d",
+					flags.since, rep.Made.Local().Format("2006-01-02 15:04"))
 			}
 			if err := flags.write(&rep, p); err != nil {
 				return err
@@ -63,7 +72,7 @@ The running box is asked, and where there is none the files.`,
 	f := cmd.Flags()
 	f.StringVar(&flags.since, "since", "90d", "from this time on")
 	f.StringVar(&flags.html, "html", "", "write a page to this file")
-	f.StringVar(&flags.csv, "csv", "", "write a table for each part into this folder")
+	f.StringVar(&flags.csv, "csv", "", "write a table for each part into this folder, a new or an empty one")
 	f.BoolVar(&flags.verify, "verify", false, "check every record of the journal")
 	cmd.MarkFlagFilename("html", "html")
 	cmd.MarkFlagDirname("csv")
@@ -149,8 +158,12 @@ func unreadable(err error) error {
 	return failed(fmt.Errorf("%w; read it as root or as a member of its group, or name another folder with --state", err))
 }
 
-// write gives the report in the forms that were asked for.
+// write gives the report in the forms that were asked for, and says which files it wrote.
 func (f *reportFlags) write(rep *report.Report, p process) error {
+	told := p.stdout
+	if f.json {
+		told = p.stderr
+	}
 	if f.html != "" {
 		var page bytes.Buffer
 		if err := rep.HTML(&page); err != nil {
@@ -159,11 +172,14 @@ func (f *reportFlags) write(rep *report.Report, p process) error {
 		if err := os.WriteFile(f.html, page.Bytes(), 0o640); err != nil {
 			return failed(fmt.Errorf("%w; name another file", err))
 		}
+		fmt.Fprintln(told, "written:", f.html)
 	}
 	if f.csv != "" {
-		if err := writeTables(f.csv, rep.Parts()); err != nil {
+		parts := rep.Parts()
+		if err := writeTables(f.csv, parts); err != nil {
 			return failed(fmt.Errorf("%w; name another folder", err))
 		}
+		fmt.Fprintf(told, "written: %s with %s, one for each part\n", f.csv, plural(len(parts), "table"))
 	}
 	switch {
 	case f.json:
@@ -171,9 +187,23 @@ func (f *reportFlags) write(rep *report.Report, p process) error {
 	case f.html == "" && f.csv == "":
 		writeParts(p, rep)
 	case rep.Journal.Good():
-		fmt.Fprintln(p.stdout, "written; nothing of the journal that was looked at is broken")
+		fmt.Fprintln(p.stdout, "nothing of the journal that was looked at is broken")
 	default:
 		fmt.Fprintf(p.stderr, "tillgate: the journal is broken: %s\n", printable(strings.Join(append(rep.Journal.Unlinked, rep.Journal.Broken...), "; ")))
+	}
+	return nil
+}
+
+// isNewFolder wants a folder for tables that is not there yet, or is empty: tables of two
+// reports beside each other are evidence of neither.
+func isNewFolder(dir string) error {
+	switch entries, err := os.ReadDir(dir); {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("%w; name another folder", err)
+	case len(entries) > 0:
+		return fmt.Errorf("%s is not empty; name a folder that is, or that is yet to be made", dir)
 	}
 	return nil
 }
@@ -191,11 +221,19 @@ func writeTables(dir string, parts []report.Part) error {
 	return nil
 }
 
-// shownRows is how many rows of a part a terminal is shown.
-const shownRows = 12
+const (
+	// shownRows is how many rows of a part a terminal is shown.
+	shownRows = 12
+	// reportWidth is for reading, also of a file: these lines are sentences, and nothing
+	// that programs take apart.
+	reportWidth = 100
+)
 
 func writeParts(p process, rep *report.Report) {
 	d := newDisplay(p.stdout, p.getenv)
+	if d.width == 0 || d.width > reportWidth {
+		d.width = reportWidth
+	}
 	for i, part := range rep.Parts() {
 		if i > 0 {
 			fmt.Fprintln(p.stdout)
@@ -221,8 +259,12 @@ func writeParts(p process, rep *report.Report) {
 	}
 }
 
-// rowWords is a row in a line: cells that say nothing are left out.
+// rowWords is a row in a line: cells that say nothing are left out, and so are the names of
+// columns where the first cell is one itself.
 func rowWords(part *report.Part, row []string) string {
+	if len(row) == 2 {
+		return printable(row[0]) + ": " + printable(row[1])
+	}
 	var words []string
 	for i, cell := range row {
 		if cell != "" {
