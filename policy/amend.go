@@ -22,6 +22,7 @@ type Grant struct {
 	Comment  []string
 	Class    string
 	Services []string // ids
+	Asked    []string // ids that somebody is to decide on
 }
 
 // A NewService is one of the store's own, whose reason is to be filled in by somebody.
@@ -39,8 +40,9 @@ type NewDestination struct {
 }
 
 // Amend returns policy.yaml with the amendment put in. The rest of it stays as it is
-// written, comments and all. Each new service has the reason that is given; without one
-// it has none, which a policy is refused for. The file must be good, and have its keys and
+// written, comments and all. Each new service has the reason that is given. Without one
+// it has none, and the services that are asked about have a question mark at their end: a
+// policy is refused for either. The file must be good, and have its keys and
 // its services written one below the other. What comes out is to be compiled.
 func Amend(file File, a Amendment, reason string) (File, error) {
 	e := editor{lines: strings.SplitAfter(string(file.Data), "\n")}
@@ -56,7 +58,7 @@ func Amend(file File, a Amendment, reason string) (File, error) {
 		if !ok {
 			return File{}, fmt.Errorf("%s has no class %s", file.Name, g.Class)
 		}
-		e.grant(class, g)
+		e.grant(class, g, reason == "")
 	}
 	if len(a.Services) > 0 {
 		if err := e.add(services, a.Services, reason); err != nil {
@@ -153,8 +155,18 @@ func (e *editor) find(file File) (classes map[string]place, services *place, err
 	return classes, services, err
 }
 
+// undecided ends the id of a service that somebody is to decide on.
+const undecided = "?"
+
 // grant adds to the services of a class, before the first of them.
-func (e *editor) grant(class place, g Grant) {
+func (e *editor) grant(class place, g Grant, asks bool) {
+	services := slices.Clone(g.Services)
+	for _, id := range g.Asked {
+		if asks {
+			id += undecided
+		}
+		services = append(services, id)
+	}
 	var list *strictyaml.Node
 	strictyaml.Dict(func(key, value strictyaml.Node) {
 		if name, _ := key.Text(); name == "services" {
@@ -162,7 +174,7 @@ func (e *editor) grant(class place, g Grant) {
 		}
 	})(class.value)
 	e.before(class.key.Line(), comments(e.indent(class.key.Line()), g.Comment))
-	ids := strings.Join(g.Services, ", ")
+	ids := strings.Join(services, ", ")
 	switch {
 	case list == nil && class.value.IsFlow():
 		e.edits = append(e.edits, edit{class.value.Line(), class.value.Column() + 1, "services: [" + ids + "], "})
@@ -174,7 +186,7 @@ func (e *editor) grant(class place, g Grant) {
 		}
 		e.edits = append(e.edits, edit{list.Line(), list.Column() + 1, ids})
 	default:
-		for _, id := range g.Services {
+		for _, id := range services {
 			e.before(list.Line(), e.indent(list.Line())+"- "+id+"\n")
 		}
 	}

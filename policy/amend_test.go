@@ -85,7 +85,7 @@ classes:
 			continue
 		}
 		// Nobody applies it blindly, but with reasons it is good.
-		if _, err := Compile([]File{got}); err == nil || strings.Count(err.Error(), "\n") != 0 || !strings.Contains(err.Error(), "no value") {
+		if _, err := Compile([]File{got}); err == nil || strings.Count(err.Error(), "\n") != 0 || !strings.Contains(err.Error(), "no reason") {
 			t.Errorf("%s, without a reason: %v", tt.what, err)
 		}
 		got, err = Amend(file, a, "ticket 7")

@@ -128,6 +128,10 @@ func (c *compiler) linkServices() {
 // selectServices adds to wanted the services that a reference names: one by its
 // id, or several by the beginning of theirs.
 func (c *compiler) selectServices(ref reference, ids, wanted map[string]bool) {
+	if strings.HasSuffix(ref.text, undecided) {
+		ref.node.Problem(ref.text, "not decided on", "take the question mark away if the class needs it, else the service")
+		return
+	}
 	prefix, star := strings.CutSuffix(ref.text, "*")
 	if strings.Contains(prefix, "*") || !strings.Contains(prefix, "/") {
 		hint := "written PACK/SERVICE, or PACK/* for several"

@@ -243,7 +243,7 @@ func TestPolicyProblems(t *testing.T) {
 			`policy.yaml:8:10: a service of the store's own begins with local/: "printer" (did you mean "local/printer"?)`,
 			`policy.yaml:8:27: must not be empty`,
 			`policy.yaml:9:10: must be of lower-case letters, digits and inner hyphens, at most 40: "local/A"`,
-			`policy.yaml:9:27: no value (give one, or remove the key)`,
+			`policy.yaml:9:27: no reason (write why the store needs this service, in your own words)`,
 		}},
 		{"deny", oneClass + aService + "deny: [{host: b.example}, {host: B.example}, {host: '*.com'}, c.example, {hots: d.example}]\n", nil, []string{
 			`policy.yaml:7:34: duplicate: "b.example"`,

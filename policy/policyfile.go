@@ -164,12 +164,23 @@ func (p *policyFile) readServices(n strictyaml.Node) {
 				strictyaml.Value(&s.ID, parseLocalID)(v)
 				unique(v, seen, s.ID, "")
 			}),
-			strictyaml.Required("reason", strictyaml.String(&s.Reason)),
+			strictyaml.Required("reason", readReason(&s.Reason)),
 			strictyaml.Optional("until", strictyaml.Time(&s.Until)),
 			strictyaml.Required("destinations", readDestinations(s)),
 		)(item)
 		p.services = append(p.services, s)
 	})(n)
+}
+
+// readReason reads why the store needs a service.
+func readReason(reason *string) strictyaml.Reader {
+	return func(n strictyaml.Node) {
+		if n.IsNull() { // as policy suggest leaves it
+			n.Problem("", "no reason", "write why the store needs this service, in your own words")
+			return
+		}
+		strictyaml.String(reason)(n)
+	}
 }
 
 // parseLocalID checks local/NAME.

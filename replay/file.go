@@ -20,21 +20,21 @@ const maxNotes = 100
 func (p *Proposal) File(reason string) (policy.File, error) {
 	a := policy.Amendment{Comment: p.head()}
 	granted := make(map[string]*policy.Grant) // by class
-	grant := func(class, service string, comment ...string) {
-		g := granted[class]
-		if g == nil {
-			g = &policy.Grant{Class: class}
-			granted[class] = g
+	grant := func(class string) *policy.Grant {
+		if granted[class] == nil {
+			granted[class] = &policy.Grant{Class: class}
 		}
-		g.Services = append(g.Services, service)
-		g.Comment = append(g.Comment, comment...)
+		return granted[class]
 	}
 	for _, o := range p.Own {
-		grant(o.Class, o.ID)
+		g := grant(o.Class)
+		g.Services = append(g.Services, o.ID)
 		a.Services = append(a.Services, o.service())
 	}
-	for _, g := range p.Grants {
-		grant(g.Class, g.Service.ID, g.words()...)
+	for _, gives := range p.Grants {
+		g := grant(gives.Class)
+		g.Asked = append(g.Asked, gives.Service.ID)
+		g.Comment = append(g.Comment, gives.words()...)
 	}
 	for _, c := range p.set.Classes() {
 		if g := granted[c.Name]; g != nil {
@@ -52,18 +52,39 @@ func (p *Proposal) head() []string {
 	lines := []string{
 		fmt.Sprintf("Proposed from %s to %s by tillgate policy suggest, to policy %s.", day(p.From), day(p.To), p.set.ID()),
 		"Nothing of it is in force. Read each line that is new: keep what the store needs and say why, in",
-		"reason; delete the rest. A service without a reason is refused.",
+		"reason; delete the rest. A service without a reason is refused, and so is one with a question mark:",
+		"take the mark away, or the service.",
 	}
 	if len(p.Notes) > 0 {
 		lines = append(lines, "", "Denied as well, but not proposed:")
 	}
-	for _, n := range p.Notes[:min(len(p.Notes), maxNotes)] {
-		lines = append(lines, "  "+n.Words(), "    "+n.Why)
-	}
-	if more := len(p.Notes) - maxNotes; more > 0 {
-		lines = append(lines, fmt.Sprintf("  and %d more", more))
+	for _, line := range p.Told() {
+		lines = append(lines, "  "+line)
 	}
 	return clean(append(lines, ""))
+}
+
+// Told are the notes as lines: why, and below it the attempts that it is said of. What was
+// tried most comes first, and the least of very many is left out.
+func (p *Proposal) Told() (lines []string) {
+	notes := p.Notes[:min(len(p.Notes), maxNotes)]
+	said := make(map[string]bool)
+	for _, n := range notes {
+		if said[n.Why] {
+			continue
+		}
+		said[n.Why] = true
+		lines = append(lines, n.Why)
+		for _, m := range notes {
+			if m.Why == n.Why {
+				lines = append(lines, "  "+m.words())
+			}
+		}
+	}
+	if more := len(p.Notes) - len(notes); more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
+	}
+	return lines
 }
 
 // service is the proposed service as it stands in the file.
@@ -107,22 +128,22 @@ func (h Host) words() []string {
 // words say what a grant is made of.
 func (g Grant) words() []string {
 	s := g.Service
-	line := s.ID + ": "
+	line := s.ID
 	if s.Row != 0 {
-		line += fmt.Sprintf("row %d, %s; ", s.Row, s.Title)
+		line += fmt.Sprintf(": row %d, %s", s.Row, s.Title)
 	}
 	if len(s.For) > 0 {
-		line += "the document has it for " + strings.Join(s.For, ", ") + " alone; "
+		line += ", which the document has for " + strings.Join(s.For, ", ") + " alone"
 	}
-	lines := []string{line + "it is added whole, for"}
+	lines := []string{line, "  does " + g.Class + " need it, whole? Or was it a test, or a device of another class? It asked for"}
 	for _, h := range g.Hosts {
 		lines = append(lines, "  "+h.Name+": "+h.Traffic.Words())
 	}
 	return lines
 }
 
-// Words is what was tried, in a line.
-func (n Note) Words() string {
+// words is what was tried, in a line.
+func (n Note) words() string {
 	what := ""
 	switch {
 	case n.Name != "":

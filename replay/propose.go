@@ -14,7 +14,7 @@ import (
 // A Proposal is what denied attempts would need. Nothing of it is in force.
 type Proposal struct {
 	*Denials
-	Allowed uint64 // attempts that it would allow, once its reasons are filled in
+	Allowed uint64 // attempts that it would allow, with its reasons filled in and all decided for
 	Grants  []Grant
 	Own     []Own
 	Notes   []Note
@@ -179,15 +179,15 @@ func (p *Proposal) place(w *wish) {
 		h.Ports = []policy.Port{webPort}
 	}
 	h.Ports = sortPorts(h.Ports)
+	if s := w.foreign(); s != nil {
+		p.grant(w.class, s, *h)
+		return
+	}
 	if why := caution(h.Name, h.Ports); why != "" {
 		for _, g := range w.denials {
 			p.note(g, why)
 		}
 		w.denials = nil
-		return
-	}
-	if s := w.foreign(); s != nil {
-		p.grant(w.class, s, *h)
 		return
 	}
 	own := Own{Class: w.class, Domain: domainOf(h.Name)}
@@ -296,7 +296,8 @@ func localID(text string, n int) string {
 	return "local/" + strings.Trim(word[:min(len(word), maxWord-len(end))], "-") + end
 }
 
-// verify tries the proposal, with reasons filled in, on what it was made of.
+// verify tries the proposal, with reasons filled in and all decided for, on what it was
+// made of.
 func (p *Proposal) verify() error {
 	file, err := p.File("to be filled in")
 	if err != nil {

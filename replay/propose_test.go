@@ -195,7 +195,7 @@ func TestNotesAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text := string(file.Data); strings.Count(text, "take that rule away") != maxNotes || !strings.Contains(text, "\n#   and 10 more\n") {
+	if text := string(file.Data); strings.Count(text, ".ads.example dns") != maxNotes || strings.Count(text, "take that rule away") != 1 || !strings.Contains(text, "\n#   and 10 more\n") {
 		t.Errorf("the file is\n%s", text)
 	}
 }
@@ -210,7 +210,7 @@ func TestCommentsOfTheFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text := string(file.Data); !strings.Contains(text, `#   x\x0a- evil: \x1b[31m:80 http`) {
+	if text := string(file.Data); !strings.Contains(text, `#     x\x0a- evil: \x1b[31m:80 http`) {
 		t.Errorf("the file is\n%s", text)
 	}
 }

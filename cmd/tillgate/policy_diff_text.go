@@ -26,6 +26,12 @@ func writeDiff(p process, d policyDiff) {
 	if len(d.Differences) == 0 {
 		fmt.Fprintln(p.stdout, "no rule differs")
 	}
+	if d.Replay != nil {
+		fmt.Fprintln(p.stdout, d.Replay.summary())
+	}
+	if len(d.Differences) > 0 {
+		fmt.Fprintln(p.stdout)
+	}
 	for _, e := range d.Differences {
 		s.writeDifference(p, e)
 	}
@@ -66,14 +72,28 @@ func (s display) writeDifference(p process, e difference) {
 	s.hang(p.stdout, s.paint(colour, sign)+" ", 2, printable(what+" ("+at+")"))
 }
 
-func (s display) writeReplay(p process, r *replayed) {
+// summary is what becomes of the recorded attempts, in a line.
+func (r *replayed) summary() string {
 	if r.Attempts == 0 {
-		fmt.Fprintln(p.stdout, "\nno attempt is recorded in this time")
-		return
+		return "no attempt is recorded in this time"
 	}
+	text := fmt.Sprintf("tried on %s, %s to %s:", plural(r.Attempts, "attempt"), minute(r.From), minute(r.To))
 	same := r.Attempts - r.Unjudged
 	for _, c := range r.Changed {
 		same -= c.Attempts
+		if c.Change != replay.Noted.String() || c.Attempts > 0 {
+			text += fmt.Sprintf(" %d %s,", c.Attempts, changeTitles[c.Change][0])
+		}
+	}
+	text += fmt.Sprintf(" %d as before", same)
+	if r.Unjudged > 0 {
+		text += fmt.Sprintf(", of %d too little is recorded to tell", r.Unjudged)
+	}
+	return text
+}
+
+func (s display) writeReplay(p process, r *replayed) {
+	for _, c := range r.Changed {
 		if c.Attempts == 0 {
 			continue
 		}
@@ -94,11 +114,6 @@ func (s display) writeReplay(p process, r *replayed) {
 			fmt.Fprintf(p.stdout, "  and %s at other destinations\n", plural(left, "attempt"))
 		}
 	}
-	fmt.Fprintf(p.stdout, "\ntried on %s, from %s to %s; the verdict is the same on %d", plural(r.Attempts, "attempt"), minute(r.From), minute(r.To), same)
-	if r.Unjudged > 0 {
-		fmt.Fprintf(p.stdout, ", and of %d too little is recorded to tell", r.Unjudged)
-	}
-	fmt.Fprintln(p.stdout)
 }
 
 func (s display) writeChanged(p process, g changed) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,13 +31,14 @@ func newSuggest(p process) *cobra.Command {
 		Long: `Print policy.yaml with proposed additions for the attempts of the last days that were
 denied, or would have been but for mode observe, and that the policy in force still does
 not allow: services of the store's own, by class and domain, whose reasons are to be
-filled in by somebody, and documented services for classes that have not got them. What
-should not simply be allowed is listed at the top, with why.
+filled in by somebody, and documented services of other classes, with a question mark
+that somebody is to take away. What should not simply be allowed is listed at the top,
+with why.
 
-Nothing is put in force. A service without a reason is refused, so a proposal does
-nothing until each has been read.`,
+Nothing is put in force. A service without a reason is refused, and so is one with a
+question mark, so a proposal does nothing until each has been read.`,
 		Example: `  tillgate policy suggest --class pos
-  mkdir new && tillgate policy suggest --out new/policy.yaml
+  tillgate policy suggest --out new/policy.yaml
   tillgate policy diff new`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -56,7 +58,7 @@ nothing until each has been read.`,
 	f := cmd.Flags()
 	f.StringVar(&flags.log.client, "client", "", "only this address or network")
 	f.StringVar(&flags.log.class, "class", "", "only what was recorded of this class of devices")
-	f.StringVar(&out, "out", "", "write the file here; there must be none yet")
+	f.StringVar(&out, "out", "", "write the file here, and make its folder; there must be no such file yet")
 	cmd.MarkFlagFilename("out", "yaml")
 	jsonFlag(cmd, &asJSON)
 	cmd.MarkFlagsMutuallyExclusive("out", "json")
@@ -94,18 +96,23 @@ func writeProposal(p process, proposal *replay.Proposal, file policy.File, out s
 		}
 	}
 	left := proposal.Attempts - proposal.Allowed
-	switch own := len(proposal.Own); {
-	case own+len(proposal.Grants) == 0:
+	var todo []string
+	if n := len(proposal.Own); n > 0 {
+		todo = append(todo, "the reasons of "+plural(n, "service")+" filled in")
+	}
+	if n := len(proposal.Grants); n > 0 {
+		todo = append(todo, plural(n, "question mark")+" taken away")
+	}
+	switch {
+	case len(todo) == 0:
 		say("no rule is proposed: why is at the top of the file")
 		if out != "" {
-			for _, n := range proposal.Notes {
-				say("%s: %s", n.Words(), n.Why)
+			for _, line := range proposal.Told() {
+				say("%s", printable(line))
 			}
 		}
-	case own == 0:
-		say("this would allow %d of %s that were denied", proposal.Allowed, plural(proposal.Attempts, "attempt"))
 	default:
-		say("with the reasons of %s filled in, this would allow %d of %s that were denied", plural(own, "service"),
+		say("with %s, this would allow %d of %s that were denied", strings.Join(todo, " and "),
 			proposal.Allowed, plural(proposal.Attempts, "attempt"))
 	}
 	if left > 0 {
@@ -123,7 +130,7 @@ func writeProposal(p process, proposal *replay.Proposal, file policy.File, out s
 	if own := ownPacks(proposal.Set()); len(own) > 0 {
 		say("it needs packs/ of the configuration beside it: %v", own)
 	}
-	say("next: fill in the reasons in %s; tillgate policy diff %s says what it changes; copied to the configuration, it is in force", out, filepath.Dir(out))
+	say("next: read %s, and fill in what is asked; tillgate policy diff %s says what it changes; copied to the configuration, it is in force", out, filepath.Dir(out))
 	return nil
 }
 
@@ -141,6 +148,9 @@ func ownPacks(set *policy.Set) (names []string) {
 func writeNew(w io.Writer, name string, data []byte) error {
 	if name == "" {
 		_, err := w.Write(data)
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)

@@ -202,6 +202,9 @@ func (n Node) Problem(text, message, hint string) {
 	n.doc.add(Problem{Line: n.y.Line, Column: n.y.Column, Text: text, Message: message, Hint: hint})
 }
 
+// IsNull reports whether there is no value.
+func (n Node) IsNull() bool { return n.y.ShortTag() == "!!null" }
+
 // IsMap reports whether the value is a mapping.
 func (n Node) IsMap() bool { return n.y.Kind == yaml.MappingNode }
 
