@@ -33,7 +33,8 @@
 // {"verdict": {...}} at the end, or {"error": "..."} where it was cut short.
 //
 // Who may use the socket may look, and have it checked. To change what the box does is for root and the
-// user that it runs as. By TCP, see [WebConfig], it is for who has logged in.
+// user that it runs as. By TCP, see [WebConfig], it is for who has logged in; who looks without a
+// password may have the policy's destinations checked, one test at a time.
 package console
 
 import (
@@ -79,6 +80,7 @@ type API struct {
 	mux      *http.ServeMux
 	streams  chan struct{} // a token for each reading of the journal, but for overviews
 	checks   chan struct{} // a token for each test of the destinations
+	looking  chan struct{} // a token for that of who only looks
 	stopping context.Context
 	looked   looked
 }
@@ -86,7 +88,7 @@ type API struct {
 // NewAPI returns the API's handler. Logs that are followed end properly when
 // stopping ends.
 func NewAPI(stopping context.Context, cfg Config) *API {
-	a := &API{cfg: cfg, mux: http.NewServeMux(), streams: make(chan struct{}, maxStreams), checks: make(chan struct{}, maxChecks), stopping: stopping}
+	a := &API{cfg: cfg, mux: http.NewServeMux(), streams: make(chan struct{}, maxStreams), checks: make(chan struct{}, maxChecks), looking: make(chan struct{}, 1), stopping: stopping}
 	a.mux.HandleFunc("GET /v1/status", a.status)
 	a.mux.HandleFunc("GET /v1/policy", a.policy)
 	a.mux.HandleFunc("GET /v1/policy/files", a.policyFiles)

@@ -15,23 +15,36 @@ import (
 // maxChecks is how many tests of the destinations go on at once.
 const maxChecks = 2
 
-// errChecking is a test for which there is no place.
-var errChecking = fmt.Errorf("%d tests are under way already; wait for their end", maxChecks)
+var (
+	// errChecking is a test for which there is no place.
+	errChecking = fmt.Errorf("%d tests are under way already; wait for their end", maxChecks)
+	// errLooking is one of who only looks while there is another of that kind.
+	errLooking = errors.New("a test is under way already; wait for its end")
+)
 
 // check tests the documented destinations from the box. Its answer is a stream of lines, each
 // a [check.Line]; one that ends without a verdict has broken off.
 func (a *API) check(w http.ResponseWriter, r *http.Request) {
-	// It changes nothing, but has the box go out into the network: who may use the socket
-	// could do the same from this machine, a web page's visitor could not.
-	if c := callerOf(r.Context()); !c.local {
-		if _, ok := mayChange(w, r); !ok {
-			return
-		}
-	}
 	var req check.Request
 	if status, err := readBody(w, r, &req); err != nil {
 		refuse(w, status, err)
 		return
+	}
+	// It changes nothing, but has the box go out into the network. Who may use the socket could
+	// do that from this machine. Who only looks, on this machine and without a password, may have
+	// it go where the policy says, one at a time, and nowhere of his own choice.
+	if c := callerOf(r.Context()); !c.local && !c.change {
+		if req.Via.IsValid() || req.Speed != "" {
+			mayChange(w, r)
+			return
+		}
+		select {
+		case a.looking <- struct{}{}:
+			defer func() { <-a.looking }()
+		default:
+			refuse(w, http.StatusServiceUnavailable, errLooking)
+			return
+		}
 	}
 	select {
 	case a.checks <- struct{}{}:

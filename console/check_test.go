@@ -90,25 +90,57 @@ func TestCheckBound(t *testing.T) {
 	}
 }
 
-// TestCheckWho lets nobody have the box go out who may only look at its page.
+// TestCheckWho lets who only looks have the policy's destinations tested, and the box go
+// nowhere else; one at a time.
 func TestCheckWho(t *testing.T) {
-	ran := 0
-	api := NewAPI(t.Context(), Config{Check: func(context.Context, check.Request, func(check.Line) error) error { ran++; return nil }})
-	for who, want := range map[caller]int{
-		{}:                             http.StatusForbidden,
-		{by: "a page", hint: "log in"}: http.StatusForbidden,
-		{by: "console", change: true}:  http.StatusOK,
-		{by: "the group", local: true}: http.StatusOK,
-	} {
-		r := httptest.NewRequest(http.MethodPost, "/v1/check", strings.NewReader("{}"))
+	ran, begun, end := 0, make(chan struct{}), make(chan struct{})
+	api := NewAPI(t.Context(), Config{Check: func(_ context.Context, req check.Request, _ func(check.Line) error) error {
+		ran++
+		if req.Class == "slow" {
+			close(begun)
+			<-end
+		}
+		return nil
+	}})
+	ask := func(who caller, body string) int {
+		r := httptest.NewRequest(http.MethodPost, "/v1/check", strings.NewReader(body))
 		r.Header.Set("Content-Type", "application/json")
 		w := httptest.NewRecorder()
 		api.ServeHTTP(w, r.WithContext(withCaller(r.Context(), who)))
-		if w.Code != want {
-			t.Errorf("%+v: status %d, want %d", who, w.Code, want)
+		return w.Code
+	}
+	looks, user, group := caller{hint: hintLook}, caller{by: "console", change: true}, caller{by: "the group", local: true}
+	for _, tt := range []struct {
+		who  caller
+		body string
+		want int
+	}{
+		{looks, `{}`, http.StatusOK},
+		{looks, `{"class": "pos"}`, http.StatusOK},
+		{looks, `{"via": "10.0.0.1"}`, http.StatusForbidden},
+		{looks, `{"speed": "https://a.test/"}`, http.StatusForbidden},
+		{user, `{"via": "10.0.0.1", "speed": "https://a.test/"}`, http.StatusOK},
+		{group, `{"via": "10.0.0.1", "speed": "https://a.test/"}`, http.StatusOK},
+	} {
+		before := ran
+		if got := ask(tt.who, tt.body); got != tt.want || (ran > before) != (got == http.StatusOK) {
+			t.Errorf("%+v: %s: status %d, want %d; ran %d times", tt.who, tt.body, got, tt.want, ran-before)
 		}
 	}
-	if ran != 2 {
-		t.Errorf("tested %d times", ran)
+	done := make(chan int)
+	go func() { done <- ask(looks, `{"class": "slow"}`) }()
+	<-begun
+	if got := ask(looks, `{}`); got != http.StatusServiceUnavailable {
+		t.Errorf("a second of who looks: status %d", got)
+	}
+	if got := ask(user, `{}`); got != http.StatusOK {
+		t.Errorf("another's meanwhile: status %d", got)
+	}
+	close(end)
+	if got := <-done; got != http.StatusOK {
+		t.Errorf("the first: status %d", got)
+	}
+	if got := ask(looks, `{}`); got != http.StatusOK {
+		t.Errorf("after it: status %d", got)
 	}
 }

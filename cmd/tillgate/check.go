@@ -128,8 +128,8 @@ func runCheck(ctx context.Context, req check.Request, flags places, p process, o
 	}
 	out.begin("this machine, by "+by, set.ID())
 	err = checkHere(ctx, set, s, req, flags.config != "", p, out.line)
-	if _, ok := errors.AsType[unknownClassError](err); ok && flags.config == "" {
-		err = fmt.Errorf("%w (by %s); --config names the folder of other files", err, by)
+	if unknown, ok := errors.AsType[*unknownClassError](err); ok && flags.config == "" {
+		unknown.by = fmt.Sprintf(" (by %s); --config names the folder of other files", by)
 	}
 	return interrupted(ctx, err)
 }

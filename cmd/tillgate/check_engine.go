@@ -107,10 +107,10 @@ func checkVia(ctx context.Context, c *check.Checker, req check.Request, set *pol
 		req.Class = who.Class
 	}
 	plan, err := newCheckPlan(set, req, now)
+	if unknown, ok := errors.AsType[*unknownClassError](err); ok && told == nil {
+		unknown.hint = fmt.Sprintf("; without --class that is tried by which the box at %s knows this machine, %s", req.Via, who.Class)
+	}
 	if err != nil {
-		if told == nil {
-			err = fmt.Errorf("%w; the box at %s knows this machine as of class %s, which it tries without --class", err, req.Via, who.Class)
-		}
 		return err
 	}
 	plan.Client, plan.Known = who.Client, who.Class
@@ -118,7 +118,13 @@ func checkVia(ctx context.Context, c *check.Checker, req check.Request, set *pol
 }
 
 // unknownClassError is a class that the policy does not have.
-type unknownClassError struct{ error }
+type unknownClassError struct {
+	err  error
+	by   string // whose policy that is, in words
+	hint string
+}
+
+func (e *unknownClassError) Error() string { return e.err.Error() + e.by + e.hint }
 
 func checkSpeed(req check.Request) error {
 	if req.Speed == "" {
@@ -137,7 +143,7 @@ func newCheckPlan(set *policy.Set, req check.Request, now time.Time) (check.Plan
 			for _, c := range set.Classes() {
 				known = append(known, c.Name)
 			}
-			return check.Plan{}, unknownClassError{oneOf("class", req.Class, known)}
+			return check.Plan{}, &unknownClassError{err: oneOf("class", req.Class, known)}
 		}
 		class = set.Classes()[i]
 	}
@@ -175,7 +181,7 @@ func checkHere(ctx context.Context, set *policy.Set, s settings, req check.Reque
 	if req.Via.IsValid() {
 		c := clock.System(p.lab.machine.Wall, built)
 		err := checkVia(ctx, check.Via(check.Config{Now: c.Now}, check.Gate{Addr: req.Via}), req, set, c.Now(), byFiles, emit)
-		if _, ok := errors.AsType[unknownClassError](err); ok {
+		if _, ok := errors.AsType[*unknownClassError](err); ok {
 			return err
 		}
 		return failed(err)

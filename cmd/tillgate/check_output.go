@@ -71,6 +71,10 @@ func (o *checkOutput) plan(plan check.Plan) {
 	if o.asJSON {
 		return
 	}
+	if len(plan.Targets) == 0 && plan.Via.IsValid() {
+		fmt.Fprintf(o.p.stdout, "asking the box at %s what it lets this machine reach\n", plan.Via)
+		return
+	}
 	what := "all documented destinations"
 	if plan.Class != "" {
 		what = "the destinations of class " + plan.Class
@@ -208,7 +212,10 @@ func (o *checkOutput) verdict() {
 		}
 	}
 	fmt.Fprintln(w)
-	facts := [][2]string{{"speed", speedWords(v.Speed)}}
+	var facts [][2]string
+	if len(v.Rows) > 0 {
+		facts = append(facts, [2]string{"speed", speedWords(v.Speed)})
+	}
 	for i, text := range v.Troubles {
 		facts = append(facts, [2]string{[]string{"the box", ""}[min(i, 1)], printable(text)})
 	}

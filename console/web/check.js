@@ -1,13 +1,12 @@
 // The document's own port test, at a button: every destination, as the results come in.
 import {h, heading, field, choice, badge, notice, table} from "./dom.js";
 import {get, postLines} from "./api.js";
-import {session} from "./session.js";
 import {target} from "./record.js";
 
 export const title = "Check";
 
 export async function show(main, filters, signal) {
-	const [policy, me] = await Promise.all([get("policy", {}, signal), session()]);
+	const policy = await get("policy", {}, signal);
 	if (signal.aborted) return;
 	const button = h("button", {}, "Check now");
 	const form = h("form", {class: "filters", "aria-label": "What to check", submit: (event) => { event.preventDefault(); run(); }},
@@ -16,7 +15,7 @@ export async function show(main, filters, signal) {
 	const told = h("div", {role: "status"}), results = h("div", {});
 	main.append(heading("Check"),
 		h("p", {class: "muted"}, "From the box itself: is every documented name resolved, reached, and who it says it is? It takes up to a minute."),
-		me.may_change ? form : notice(me.hint, "info"), told, results);
+		form, told, results);
 
 	async function run() {
 		button.disabled = true;
@@ -59,7 +58,14 @@ function row(r) {
 function judged(v) {
 	return h("section", {class: "card " + (v.ok ? "ok" : "bad")},
 		h("h2", {}, v.headline), v.do && h("p", {}, v.do),
+		(v.advice ?? []).filter((a) => a.do !== v.do).map((a) => h("p", {}, h("strong", {}, a.text), " (" + some(a.for ?? []) + "): " + a.do)),
 		v.troubles && h("ul", {}, v.troubles.map((text) => h("li", {}, text))),
 		table("By row of the document", ["Row", "Reached", "Requirement"], v.rows.map((r) => [
 			(r.row ? r.row + " " : "") + (r.title || r.service), r.good + " of " + r.tried, r.requirement])));
+}
+
+// some names the first of several.
+function some(names) {
+	const first = names.slice(0, 3).join(", ");
+	return names.length > 3 ? first + " and " + (names.length - 3) + " more" : first;
 }

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"syscall"
 
 	"tillgate/internal/storelab"
@@ -33,8 +34,31 @@ func main() {
 	}
 }
 
-// timeServers are those documented ones that answer: as many as must agree.
-var timeServers = []string{"pool.ntp.org", "ntp1.inrim.it", "ntp.obspm.fr"}
+// destinations returns the names of all destinations of the document, and of the
+// configuration's own policy where it is one, and which of them are time servers.
+func destinations(config string) (names, clocks []string, err error) {
+	set, err := policy.Embedded()
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the embedded policy: %w", err)
+	}
+	rules := set.Rules()
+	if config != "" {
+		if own, err := policy.Load(config); err == nil { // else the box says what is wrong with it
+			rules = slices.Concat(rules, own.Rules())
+		}
+	}
+	for _, r := range rules {
+		for _, name := range storelab.Names([]*policy.Rule{r}) {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+			if slices.ContainsFunc(r.Ports, func(p policy.Port) bool { return p.Proto == policy.UDP }) && !slices.Contains(clocks, name) {
+				clocks = append(clocks, name)
+			}
+		}
+	}
+	return names, clocks, nil
+}
 
 // stand builds a store, tells w about it, and takes it down when ctx is done.
 func stand(ctx context.Context, w io.Writer, box, config string) error {
@@ -42,18 +66,17 @@ func stand(ctx context.Context, w io.Writer, box, config string) error {
 		if box == "" {
 			box = build(t)
 		}
-		set, err := policy.Embedded()
+		names, clocks, err := destinations(config)
 		if err != nil {
-			t.Fatalf("reading the embedded policy: %v", err)
+			t.Fatalf("%v", err)
 		}
-		names := storelab.Names(set.Rules())
 		store := storelab.New(t, storelab.Config{Names: names, Program: box})
 		if config != "" {
 			if err := os.CopyFS(store.Box.Config, os.DirFS(config)); err != nil {
 				t.Fatalf("copying the configuration: %v", err)
 			}
 		}
-		for _, name := range timeServers {
+		for _, name := range clocks {
 			store.ServeTime(t, name, 0)
 		}
 		if _, err := exec.LookPath("nginx"); err == nil {
@@ -74,14 +97,15 @@ The store stands, until you press Ctrl-C. Its configuration is in
     %[2]s
 and these, in another terminal, run things in it:
     %[1]s/sunmi-1 dig api.eu.sunmi.com     (also pos-1, pc-1, guest-1)
-    %[1]s/sunmi-1 curl --cacert %[3]s https://api.eu.sunmi.com/
+    %[1]s/sunmi-1 curl https://api.eu.sunmi.com/
                           (redirected on the box; an answer needs nginx on this machine)
+    %[1]s/sunmi-1 %[3]s check --via 10.20.1.1
     %[1]s/box tillgate log -f
     %[1]s/internet nft 'add element inet dark v4 { 8.8.8.8, 8.8.4.4 };
         add element inet dark v6 { 2001:4860:4860::8888, 2001:4860:4860::8844 }'
                           (dns.google vanishes; "flush set inet dark v4", and v6: it is back)
 
-`, on, store.Box.Config, store.CA.File)
+`, on, store.Box.Config, box)
 		select {
 		case <-ctx.Done():
 		case <-p.Exited():

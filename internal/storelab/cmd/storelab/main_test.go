@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,6 +68,10 @@ func TestStand(t *testing.T) {
 	if want := "nameserver 10.20.1.1\nnameserver fd10:20:1::1\n"; err != nil || string(out) != want {
 		t.Errorf("sunmi-1 has resolv.conf %q, %v; want %q", out, err, want)
 	}
+	out, err = exec.Command(script, "sh", "-c", "cat $SSL_CERT_FILE").CombinedOutput()
+	if err != nil || !strings.HasPrefix(string(out), "-----BEGIN CERTIFICATE-----") {
+		t.Errorf("sunmi-1 trusts %s, %v", out, err)
+	}
 	out, err = exec.Command(filepath.Join(filepath.Dir(script), "box"), "sh", "-c", "ip -o -4 address show dev wan; echo $STATE_DIRECTORY").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "45.60.0.2/24") || !strings.Contains(string(out), "/state\n") {
 		t.Errorf("the box says %s, %v", out, err)
@@ -87,5 +92,15 @@ func TestStandSaysWhatFailed(t *testing.T) {
 	err := stand(t.Context(), new(strings.Builder), "/nowhere/tillgate", "")
 	if err == nil || !strings.Contains(err.Error(), "/nowhere/tillgate") {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// TestDestinations has the printer of the example's policy, and all the time servers.
+func TestDestinations(t *testing.T) {
+	for config, printer := range map[string]bool{"": false, "../../../../packaging/etc/tillgate": true} {
+		names, clocks, err := destinations(config)
+		if err != nil || slices.Contains(names, "fw.printer.example") != printer || len(clocks) != 11 {
+			t.Errorf("%q: %v, %v, %v", config, names, clocks, err)
+		}
 	}
 }
