@@ -89,7 +89,9 @@ func (c *Client) Check(ctx context.Context, req check.Request) iter.Seq2[check.L
 			yield(check.Line{}, err)
 			return
 		}
-		resp, err := c.do(ctx, http.MethodPost, "/v1/check", "application/json", body)
+		ctx, end := context.WithCancelCause(ctx)
+		defer end(nil)
+		resp, err := c.doPatiently(ctx, end, http.MethodPost, "/v1/check", "application/json", body)
 		if err != nil {
 			yield(check.Line{}, err)
 			return

@@ -23,35 +23,42 @@ import (
 var ErrNoBox = errors.New("no box is running")
 
 const (
-	askTimeout = 10 * time.Second // of a request, and until a log begins
-	maxAnswer  = 64 << 20         // bytes of one that is read whole
-	maxLine    = 1 << 20          // bytes of one line of a log
+	maxAnswer = 64 << 20 // bytes of one that is read whole
+	maxLine   = 1 << 20  // bytes of one line of a log
 )
 
 // Client asks a box at its unix socket.
 type Client struct {
 	Socket string
+	// Waiting is told, once a question, that its answer takes long, and what to do. Nil: nobody is.
+	Waiting func(text string)
 
-	http http.Client
+	http     http.Client
+	patience patience
 }
 
 // NewClient does not connect yet.
 func NewClient(socket string) *Client {
-	c := &Client{Socket: socket}
+	c := &Client{Socket: socket, patience: patience{noteAfter, askTimeout, deadAfter}}
 	c.http.Transport = &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
-		DisableKeepAlives:     true,
-		ResponseHeaderTimeout: askTimeout,
+		DisableKeepAlives: true,
 	}
 	return c
 }
 
-// Status asks how the box is. As with all methods the error is [ErrNoBox] when
+// Status asks how the box is, and waits a minute at most. As with all methods the error is [ErrNoBox] when
 // nobody serves the socket, and fs.ErrPermission when this user may not use it.
 func (c *Client) Status(ctx context.Context) (Status, error) {
-	return ask[Status](ctx, c, "/v1/status")
+	within, cancel := context.WithTimeout(ctx, c.patience.dead)
+	defer cancel()
+	s, err := ask[Status](within, c, "/v1/status")
+	if err != nil && within.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("asking the box at %s: %w", c.Socket, errSilent)
+	}
+	return s, err
 }
 
 // Policy asks for the policy in force.
@@ -86,14 +93,27 @@ func post[T any](ctx context.Context, c *Client, target string, question any) (a
 	return exchange[T](ctx, c, http.MethodPost, target, "application/json", body)
 }
 
-// exchange reads an answer that is one object.
+// exchange reads an answer that is one object, however long it takes.
 func exchange[T any](ctx context.Context, c *Client, method, target, kind string, body []byte) (answer T, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	resp, err := c.doPatiently(ctx, end, method, target, kind, body)
+	if err != nil {
+		return answer, err
+	}
+	return decode[T](resp)
+}
+
+// bounded is exchange for as long as ctx lasts, without a word.
+func bounded[T any](ctx context.Context, c *Client, method, target, kind string, body []byte) (answer T, err error) {
 	resp, err := c.do(ctx, method, target, kind, body)
 	if err != nil {
 		return answer, err
 	}
+	return decode[T](resp)
+}
+
+func decode[T any](resp *http.Response) (answer T, err error) {
 	defer resp.Body.Close()
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&answer); err != nil {
 		return answer, fmt.Errorf("reading the box's answer: %w", err)
@@ -114,7 +134,9 @@ type LogLine struct {
 // without one when the box stops.
 func (c *Client) Log(ctx context.Context, q LogQuery) iter.Seq2[LogLine, error] {
 	return func(yield func(LogLine, error) bool) {
-		resp, err := c.do(ctx, http.MethodGet, "/v1/log?"+q.Values().Encode(), "", nil)
+		ctx, end := context.WithCancelCause(ctx)
+		defer end(nil)
+		resp, err := c.doPatiently(ctx, end, http.MethodGet, "/v1/log?"+q.Values().Encode(), "", nil)
 		if err != nil {
 			yield(LogLine{}, err)
 			return

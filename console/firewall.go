@@ -119,7 +119,9 @@ func refusal(r decision.Record) (decision.Record, error) {
 
 // Firewall asks for the box's rules. If their hash is have, it waits some seconds for others.
 func (c *Client) Firewall(ctx context.Context, have string) (FirewallRules, error) {
-	return ask[FirewallRules](ctx, c, "/v1/firewall?"+url.Values{"have": {have}}.Encode())
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return bounded[FirewallRules](ctx, c, http.MethodGet, "/v1/firewall?"+url.Values{"have": {have}}.Encode(), "", nil)
 }
 
 // FirewallRecords hands over records of what the packet filter refused, 1024 at most. On an
@@ -129,6 +131,8 @@ func (c *Client) FirewallRecords(ctx context.Context, records []decision.Record)
 	for i := range records {
 		body = append(records[i].AppendJSON(body), '\n')
 	}
-	_, err := exchange[taken](ctx, c, http.MethodPost, "/v1/firewall/records", recordsType, body)
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	_, err := bounded[taken](ctx, c, http.MethodPost, "/v1/firewall/records", recordsType, body)
 	return err
 }

@@ -17,14 +17,15 @@ import (
 
 // findBox returns a client of the running box: that at the socket, or without
 // one the first at the places where boxes are.
-func findBox(ctx context.Context, socket string, getenv func(string) string) (*console.Client, console.Status, error) {
+func findBox(ctx context.Context, socket string, p process) (*console.Client, console.Status, error) {
 	tried := []string{socket}
 	if socket == "" {
-		tried = sockets(getenv)
+		tried = sockets(p.getenv)
 	}
 	var denied error
 	for _, path := range tried {
 		c := console.NewClient(path)
+		c.Waiting = func(text string) { fmt.Fprintln(p.stderr, "tillgate:", text) }
 		status, err := c.Status(ctx)
 		switch {
 		case err == nil:

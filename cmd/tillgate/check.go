@@ -84,7 +84,7 @@ enough, as the box is the terminals' own.`,
 // runCheck has the running box test, or does so itself.
 func runCheck(ctx context.Context, req check.Request, flags places, p process, out *checkOutput) error {
 	if flags.config == "" {
-		c, _, err := findBox(ctx, flags.socket, p.getenv)
+		c, _, err := findBox(ctx, flags.socket, p)
 		if err == nil {
 			in, err := c.Policy(ctx)
 			if err != nil {

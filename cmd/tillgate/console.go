@@ -42,7 +42,7 @@ console is on the machine's own addresses alone, and shows but changes nothing. 
 in are logged out. Only root and the user that the box runs as may do this.`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, _, err := findBox(cmd.Context(), socket, p.getenv)
+			c, _, err := findBox(cmd.Context(), socket, p)
 			if err != nil {
 				return err
 			}

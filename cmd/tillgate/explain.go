@@ -108,7 +108,7 @@ type answered struct {
 // explain asks the running box, or the files.
 func explain(ctx context.Context, q console.Question, flags places, p process) (answered, error) {
 	if flags.config == "" {
-		c, _, err := findBox(ctx, flags.socket, p.getenv)
+		c, _, err := findBox(ctx, flags.socket, p)
 		if err == nil {
 			e, err := c.Explain(ctx, q)
 			if err != nil {

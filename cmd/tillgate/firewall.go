@@ -130,7 +130,7 @@ type madeRules struct {
 // rules are those of the running box, or of the files where there is none or the flags say
 // so. It notes on the error output what an admin should know of them.
 func (f *firewallFlags) rules(ctx context.Context, p process) (made madeRules, err error) {
-	box, status, err := findBox(ctx, f.socket, p.getenv)
+	box, status, err := findBox(ctx, f.socket, p)
 	running := err == nil
 	if err != nil && (!isNoBox(err) || f.socket != "") {
 		return made, err

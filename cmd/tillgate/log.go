@@ -98,7 +98,7 @@ func planeNames() []string {
 func completeClass(p process) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		var names []string
-		if c, _, err := findBox(cmd.Context(), "", p.getenv); err == nil {
+		if c, _, err := findBox(cmd.Context(), "", p); err == nil {
 			if inForce, err := c.Policy(cmd.Context()); err == nil {
 				for _, class := range inForce.Classes {
 					names = append(names, class.Name)
@@ -213,7 +213,7 @@ type logSource func(console.LogQuery) iter.Seq2[console.LogLine, error]
 func (f *logFlags) source(ctx context.Context, p process) (_ logSource, where string, _ error) {
 	dir := f.where.state
 	if dir == "" {
-		c, status, err := findBox(ctx, f.where.socket, p.getenv)
+		c, status, err := findBox(ctx, f.where.socket, p)
 		if err == nil {
 			where = filepath.Join(status.Folders.State, journalDir)
 			return func(q console.LogQuery) iter.Seq2[console.LogLine, error] { return c.Log(ctx, q) }, where, f.knowClass(ctx, c, status)

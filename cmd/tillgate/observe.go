@@ -39,7 +39,7 @@ runs as may do this.`,
 			if err != nil {
 				return err
 			}
-			c, _, err := findBox(cmd.Context(), socket, p.getenv)
+			c, _, err := findBox(cmd.Context(), socket, p)
 			if err != nil {
 				return err
 			}

@@ -200,7 +200,7 @@ type shownPolicy struct {
 
 func showPolicy(ctx context.Context, flags places, p process) (shownPolicy, error) {
 	if flags.config == "" {
-		c, _, err := findBox(ctx, flags.socket, p.getenv)
+		c, _, err := findBox(ctx, flags.socket, p)
 		if err == nil {
 			inForce, err := c.Policy(ctx)
 			if err != nil {

@@ -34,7 +34,7 @@ func (f *recordedFlags) on(cmd *cobra.Command) {
 // What is observed for a while is not in it.
 func (f *recordedFlags) inForce(ctx context.Context, p process) (set *policy.Set, by string, err error) {
 	if f.config == "" {
-		c, _, err := findBox(ctx, f.log.where.socket, p.getenv)
+		c, _, err := findBox(ctx, f.log.where.socket, p)
 		if err == nil {
 			set, err := c.PolicySet(ctx)
 			return set, "the box at " + c.Socket, failed(err)

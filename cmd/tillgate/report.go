@@ -91,7 +91,7 @@ func (f *reportFlags) make(ctx context.Context, p process) (rep report.Report, e
 	}
 	dir := f.where.state
 	if dir == "" && f.where.config == "" {
-		c, status, err := findBox(ctx, f.where.socket, p.getenv)
+		c, status, err := findBox(ctx, f.where.socket, p)
 		if err == nil {
 			if rep, err = c.Report(ctx, since); err != nil {
 				return rep, failed(err)

@@ -23,7 +23,7 @@ func newStatus(p process) *cobra.Command {
 		Long:  `Say how every part of the running box is. The exit status is 1 when one is bad.`,
 		Args:  takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, s, err := findBox(cmd.Context(), socket, p.getenv)
+			c, s, err := findBox(cmd.Context(), socket, p)
 			if err != nil {
 				return err
 			}

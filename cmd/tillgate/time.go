@@ -36,7 +36,7 @@ which it would defend against all servers. A box that runs finds out the time an
 does not when it starts. Only root and the user that the box runs as may do this.`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, _, err := findBox(cmd.Context(), flags.socket, p.getenv)
+			c, _, err := findBox(cmd.Context(), flags.socket, p)
 			if _, none := errors.AsType[noBoxError](err); none && flags.socket == "" {
 				return resetOffline(p, flags.state)
 			}

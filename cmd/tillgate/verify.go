@@ -77,7 +77,7 @@ The last seal, noted elsewhere, proves later that the end was not cut off.`,
 func verifyFolder(ctx context.Context, flags places, p process) (string, error) {
 	dir := flags.state
 	if dir == "" {
-		_, status, err := findBox(ctx, flags.socket, p.getenv)
+		_, status, err := findBox(ctx, flags.socket, p)
 		switch {
 		case err == nil:
 			dir = status.Folders.State
