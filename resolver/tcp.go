@@ -139,7 +139,7 @@ func (r *Resolver) acceptTCP(ctx context.Context, l *net.TCPListener) error {
 
 // refuseTCP closes a connection unheard.
 func (r *Resolver) refuseTCP(c *tcpConn, class *policy.Class, why policy.Reason, detail string) {
-	c.Close()
+	defer c.Close() // after the record, so that whoever sees it closed may read why
 	r.stats.dropped.Add(1)
 	rec := decision.Record{Plane: policy.DNS, Reason: why, Client: c.client, Proto: policy.TCP}
 	if r.deps.Records.Repeat(rec.Key()) {
