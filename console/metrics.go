@@ -2,6 +2,7 @@ package console
 
 import (
 	"net/http"
+	"runtime"
 
 	"tillgate/decision"
 )
@@ -60,6 +61,7 @@ func appendMetrics(b []byte, s Status, decided []decision.Decided) []byte {
 	e.family("tillgate_build_info", gauge, "The program that runs.")
 	e.sample("tillgate_build_info", 1, "version", s.Version)
 	e.one("tillgate_uptime_seconds", gauge, "Time since the box started.", s.Uptime)
+	e.one("tillgate_goroutines", gauge, "What the program does at once: some for each connection.", float64(runtime.NumGoroutine()))
 	e.family("tillgate_part_state", gauge, "Which state a part of the box is in: 1 for that, 0 for the others.")
 	for _, p := range s.Parts {
 		e.is("tillgate_part_state", "state", p.State, partStates, "part", p.Name)
