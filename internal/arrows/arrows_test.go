@@ -46,7 +46,7 @@ var arrows = map[string]string{
 	"internal/storelab":              `policy golang.org/x/sys`,
 	"internal/storelab/cmd/storelab": `policy internal/storelab`,
 	"cmd/storesim":                   `policy internal/storelab github.com/miekg/dns golang.org/x/sync`,
-	"internal/bench":                 `internal/storelab golang.org/x/sys`,
+	"internal/bench":                 `policy internal/storelab golang.org/x/sys`,
 	"internal/bench/cmd/bench":       `internal/bench`,
 	"packaging":                      ``,
 }

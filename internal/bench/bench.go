@@ -21,7 +21,13 @@ type Options struct {
 	Rows   []string      // names of rows; none: all of them
 	Rounds int           // of each row, at least 1; below 6 there is no 95 % bound
 	Time   time.Duration // that one server is loaded in a round
+	Hour   time.Duration // that row hour takes, in whole minutes; 0 leaves it out
 	Log    io.Writer     // what is going on
+}
+
+// wants reports whether a row is asked for.
+func (o Options) wants(row string) bool {
+	return (len(o.Rows) == 0 || has(o.Rows, row)) && (row != hourRow || o.Hour > 0)
 }
 
 // Run measures. It expects to be root in a network and a mount namespace of its
@@ -43,19 +49,26 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		fmt.Fprintln(o.Log, r.name)
 		result, err := lab.measure(ctx, r)
 		if err != nil {
+			fmt.Fprintln(o.Log, "  failed:", err)
 			failed = append(failed, fmt.Errorf("row %s: %w", r.name, err))
 			continue
 		}
 		report.rows = append(report.rows, result)
 	}
 	report.others, err = lab.others(ctx)
+	failed = append(failed, err)
+	report.scale, err = lab.curves(ctx)
+	failed = append(failed, err)
 	report.missing = lab.missing()
-	return report, errors.Join(append(failed, err)...)
+	return report, errors.Join(failed...)
 }
 
 // choose returns the rows of these names, or all.
 func choose(names []string) (chosen []row, err error) {
 	known := map[string]bool{memoryRow: true, startRow: true}
+	for _, c := range curves {
+		known[c.name] = true
+	}
 	for _, r := range rows {
 		known[r.name] = true
 		if len(names) == 0 || has(names, r.name) {

@@ -52,7 +52,7 @@ func newLab(ctx context.Context, o Options) (*lab, error) {
 	}
 	l := &lab{Options: o}
 	for _, s := range upstreams {
-		p, err := l.start(ctx, s, loadCPU)
+		p, err := l.start(ctx, s, LoadCPU)
 		if err != nil {
 			l.close()
 			return nil, fmt.Errorf("%w; apt-get install %s", err, s.debian)
@@ -118,6 +118,17 @@ func (l *lab) fresh() error {
 	return os.Mkdir(state, 0o750)
 }
 
+// journal is the size of the journal, in bytes.
+func (l *lab) journal() (size float64) {
+	entries, _ := os.ReadDir(filepath.Join(l.Dir, "state/journal"))
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			size += float64(info.Size())
+		}
+	}
+	return size
+}
+
 // A sample is one round of one server.
 type sample struct {
 	rate  float64 // operations a second, or Gbit/s
@@ -125,13 +136,41 @@ type sample struct {
 	noise float64 // of a processor, used by who has no part in it
 }
 
-// load loads a server once.
+// A work is what came of loading a server once.
+type work struct {
+	counts map[string]float64 // the generator's
+	cpu    time.Duration      // of the server
+	noise  float64
+}
+
+// load loads a server once, and fails where it did not do the work.
 func (l *lab) load(ctx context.Context, r row, p *process, d time.Duration) (sample, error) {
+	w, err := l.work(ctx, r, p, d)
+	if err != nil {
+		return sample{}, err
+	}
+	ops := w.counts[r.ops]
+	good := ops - w.counts["err"] - w.counts["bad"]
+	if r.good != "" && !strings.HasPrefix(p.name, "batched echo") { // an echo has no answers of its own
+		good = w.counts[r.good]
+	}
+	if ops == 0 || good < 0.99*ops {
+		return sample{}, fmt.Errorf("%s did not do the work: %v; see the logs in %s/results", p.name, w.counts, l.Dir)
+	}
+	s := sample{rate: w.counts[r.rate], cpu: float64(w.cpu.Microseconds()) / ops, noise: w.noise}
+	if r.bulk {
+		s.cpu = w.cpu.Seconds() / (ops / 1e9)
+	}
+	return s, nil
+}
+
+// work loads a server once.
+func (l *lab) work(ctx context.Context, r row, p *process, d time.Duration) (w work, err error) {
 	words := strings.Fields(strings.NewReplacer(
 		"@PORT@", strconv.Itoa(p.ports[r.plane]),
 		"@SECONDS@", strconv.FormatFloat(d.Seconds(), 'f', 2, 64),
 	).Replace(r.load))
-	generator := command(ctx, l.Dir, append([]string{"taskset", "-c", loadCPU}, words...)...)
+	generator := command(ctx, l.Dir, append([]string{"taskset", "-c", LoadCPU}, words...)...)
 	generator.Stderr = l.Log
 
 	part := func() (sum time.Duration) {
@@ -144,27 +183,14 @@ func (l *lab) load(ctx context.Context, r row, p *process, d time.Duration) (sam
 	out, err := generator.Output()
 	took := time.Since(began)
 	if err != nil {
-		return sample{}, fmt.Errorf("loading %s: %w", p.name, err)
+		return w, fmt.Errorf("loading %s: %w", p.name, err)
 	}
 	state := generator.ProcessState
-	used := p.cpu() - before
+	w.cpu = p.cpu() - before
 	others := machineCPU() - machine - (part() - parts) - state.UserTime() - state.SystemTime()
-
-	var counts map[string]float64
-	if err := json.Unmarshal(out, &counts); err != nil {
-		return sample{}, fmt.Errorf("the generator's answer for %s: %w in %q", p.name, err, out)
+	w.noise = others.Seconds() / took.Seconds()
+	if err := json.Unmarshal(out, &w.counts); err != nil {
+		return w, fmt.Errorf("the generator's answer for %s: %w in %q", p.name, err, out)
 	}
-	ops := counts[r.ops]
-	good := ops - counts["err"] - counts["bad"]
-	if r.good != "" && !strings.HasPrefix(p.name, "batched echo") { // an echo has no answers of its own
-		good = counts[r.good]
-	}
-	if ops == 0 || good < 0.99*ops {
-		return sample{}, fmt.Errorf("%s did not do the work: %s; see the logs in %s/results", p.name, strings.TrimSpace(string(out)), l.Dir)
-	}
-	s := sample{rate: counts[r.rate], cpu: float64(used.Microseconds()) / ops, noise: others.Seconds() / took.Seconds()}
-	if r.bulk {
-		s.cpu = used.Seconds() / (ops / 1e9)
-	}
-	return s, nil
+	return w, nil
 }

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,6 +20,12 @@ type other struct {
 	target       float64 // at most; 0: none, a peer's
 }
 
+// What is measured of tunnels.
+const (
+	idleMemory      = "memory of an idle tunnel"
+	idleDescriptors = "descriptors of an idle tunnel"
+)
+
 // idleTunnels is how many tunnels are opened to see what one of them takes, and
 // starts how often a server is started.
 const (
@@ -35,7 +40,7 @@ func (l *lab) others(ctx context.Context) (all []other, err error) {
 		name    string
 		measure func(context.Context) ([]other, error)
 	}{{memoryRow, l.idle}, {startRow, l.starts}} {
-		if len(l.Rows) > 0 && !has(l.Rows, part.name) {
+		if !l.wants(part.name) {
 			continue
 		}
 		fmt.Fprintln(l.Log, part.name)
@@ -64,8 +69,8 @@ func (l *lab) idle(ctx context.Context) (all []other, err error) {
 			}
 			memory, open = append(memory, kb), append(open, fds)
 		}
-		m := other{"memory of an idle tunnel", name, medianOf(memory), "KB", 0}
-		d := other{"descriptors of an idle tunnel", name, medianOf(open), "", 0}
+		m := other{idleMemory, name, medianOf(memory), "KB", 0}
+		d := other{idleDescriptors, name, medianOf(open), "", 0}
 		if name == own {
 			m.target, d.target = 8, 2
 		}
@@ -88,31 +93,44 @@ func (l *lab) idleOnce(ctx context.Context, s server) (kb, fds float64, err erro
 	}
 	memory, open := p.rss(), p.descriptors()
 
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	g := command(ctx, l.Dir, "taskset", "-c", loadCPU, "@DIR@/tload", "idle", "-p", strconv.Itoa(p.ports[planeProxy]),
-		"-T", "9000", "-H", "target.bench.net", "-c", strconv.Itoa(idleTunnels), "-t", "60")
-	out, err := g.StdoutPipe()
+	closeAll, err := l.openTunnels(ctx, p, idleTunnels)
 	if err != nil {
 		return 0, 0, err
 	}
-	if err := g.Start(); err != nil {
-		return 0, 0, err
-	}
-	defer g.Wait() // ended by cancel
-	defer cancel()
-	line, err := bufio.NewReader(out).ReadBytes('\n')
-	if err != nil {
-		return 0, 0, err
-	}
-	var counts struct{ Open float64 }
-	if err := json.Unmarshal(line, &counts); err != nil || counts.Open < idleTunnels {
-		return 0, 0, fmt.Errorf("%s opened %v of %d tunnels", s.name, counts.Open, idleTunnels)
-	}
+	defer closeAll()
 	err = pause(ctx, time.Second)
 	// A few descriptors come with the first tunnels, whatever their number.
 	fds = math.Round((p.descriptors()-open)/idleTunnels*10) / 10
 	return (p.rss() - memory) / idleTunnels, fds, err
+}
+
+// openTunnels opens tunnels that say something and then nothing, until all are
+// closed by what it returns, or after ten minutes.
+func (l *lab) openTunnels(ctx context.Context, p *process, n int) (closeAll func(), err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	g := command(ctx, l.Dir, "taskset", "-c", LoadCPU, "@DIR@/tload", "idle", "-p", strconv.Itoa(p.ports[planeProxy]),
+		"-T", "9000", "-H", "target.bench.net", "-c", strconv.Itoa(n), "-t", "600")
+	out, err := g.StdoutPipe()
+	if err == nil {
+		err = g.Start()
+	}
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	closeAll = func() {
+		cancel()
+		g.Wait() // says only that it was ended
+	}
+	var counts struct{ Open int }
+	if err = json.NewDecoder(out).Decode(&counts); err == nil && counts.Open < n {
+		err = fmt.Errorf("%s opened %d of %d tunnels", p.name, counts.Open, n)
+	}
+	if err != nil {
+		closeAll()
+		return nil, err
+	}
+	return closeAll, nil
 }
 
 // starts measures how long tillgate takes from its start to its first answer, what

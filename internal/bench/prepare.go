@@ -5,7 +5,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -28,7 +27,8 @@ const coreDNSTimeout = 15 * time.Minute
 // proxy; the configurations; a certificate. What is there of CoreDNS already is
 // kept. Without a C compiler or tillgate there is nothing to measure; without
 // CoreDNS its rows are left out.
-func Prepare(ctx context.Context, dir string, log io.Writer) error {
+func Prepare(ctx context.Context, o Options) error {
+	dir, log := o.Dir, o.Log
 	for _, sub := range []string{"conf/tls", "results", "etc", "state"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return err
@@ -59,12 +59,18 @@ func Prepare(ctx context.Context, dir string, log io.Writer) error {
 		{"go", "build", "-o", "@DIR@/bench", "./internal/bench/cmd/bench"},
 		{"gcc", "-O2", "-w", "-pthread", "-o", "@DIR@/udpecho", "@DIR@/load/udpecho.c"},
 		{"gcc", "-O2", "-w", "-o", "@DIR@/udpload", "@DIR@/load/udpload.c"},
+		{"gcc", "-O2", "-w", "-o", "@DIR@/udpcrowd", "@DIR@/load/udpcrowd.c"},
 		{"gcc", "-O2", "-w", "-o", "@DIR@/tload", "@DIR@/load/tload.c"},
 	}
 	for _, b := range builds {
 		c := command(ctx, dir, b...)
 		if out, err := c.CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w\n%s", strings.Join(c.Args, " "), err, out)
+		}
+	}
+	if o.wants(emulatedRow) {
+		if err := prepareEmulated(ctx, dir); err != nil {
+			return err
 		}
 	}
 	if _, err := os.Stat(filepath.Join(dir, "coredns")); err == nil {

@@ -18,10 +18,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The processors: the server has one to itself.
+// The processors: the server has one to itself; on the other is all else, also what
+// measures.
 const (
 	serverCPU = "0"
-	loadCPU   = "1"
+	LoadCPU   = "1"
 )
 
 // A process is a server that runs.
@@ -61,10 +62,13 @@ func (p *process) stop() {
 	p.cmd.Wait() // says only that it was killed
 }
 
-// ready returns when the server answers. tillgate's clock needs seconds until it
-// is trusted to serve.
+// readyTimeout is how long a server may take: tillgate's clock needs seconds until it
+// is trusted to serve, and a million rules need some more to be read.
+const readyTimeout = 2 * time.Minute
+
+// ready returns when the server answers.
 func (p *process) ready(ctx context.Context, plane plane, port int) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	for {
 		if err = ask(plane, port); err == nil {
@@ -127,6 +131,11 @@ func cpuOf(pid int) time.Duration {
 // rss is the memory of the process that is resident, in KB.
 func (p *process) rss() float64 {
 	return field("/proc/"+strconv.Itoa(p.cmd.Process.Pid)+"/status", "VmRSS:")
+}
+
+// most is the most that it was.
+func (p *process) most() float64 {
+	return field("/proc/"+strconv.Itoa(p.cmd.Process.Pid)+"/status", "VmHWM:")
 }
 
 // descriptors is how many the process has open.

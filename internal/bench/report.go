@@ -17,6 +17,7 @@ type Report struct {
 	when    time.Time
 	rows    []result
 	others  []other
+	scale   []table
 	missing []string
 }
 
@@ -61,14 +62,36 @@ those in which that did not help.
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s %s | %s |\n", o.what, o.server, o.value, o.unit, target)
 	}
-	if len(r.rows) > 0 {
-		b.WriteString("\nThe limit in each row:\n\n")
+	r.writeLimits(&b)
+	if len(r.scale) > 0 {
+		fmt.Fprintf(&b, "\n## Scale\n\nOf tillgate alone: the CPU of an operation and how many of them there were a second, medians of %d rounds.\n",
+			min(r.options.Rounds, scaleRounds))
 	}
-	for _, row := range r.rows {
-		fmt.Fprintf(&b, "- %s: %s.\n", row.work, row.limit)
+	for _, t := range r.scale {
+		t.write(&b)
 	}
 	n, err := io.WriteString(w, b.String())
 	return int64(n), err
+}
+
+// writeLimits writes what the limit is of what was measured, and what is between.
+func (r *Report) writeLimits(b *strings.Builder) {
+	var works []string
+	for _, row := range r.rows {
+		works = append(works, row.work)
+	}
+	for _, o := range r.others {
+		works = append(works, o.what)
+	}
+	if len(works) == 0 {
+		return
+	}
+	b.WriteString("\n| work | the limit | what is between it and us |\n|---|---|---|\n")
+	for _, l := range limits {
+		if has(works, l.work()) {
+			fmt.Fprintf(b, "| %s | %s | %s |\n", l.work(), l.limit, strings.ReplaceAll(l.between, "\n", " "))
+		}
+	}
 }
 
 func (e estimate) String() string {

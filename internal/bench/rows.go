@@ -19,7 +19,6 @@ type row struct {
 	bulk  bool
 	paced bool // the rate is given: only the CPU counts
 	peers []peer
-	limit string // what the limit is, for people
 }
 
 // A peer is what tillgate is compared with. The targets are the least ratio by
@@ -32,6 +31,9 @@ type peer struct {
 const (
 	memoryRow = "idle"
 	startRow  = "start"
+	hourRow   = "hour"
+
+	emulatedRow = "emulated"
 )
 
 const (
@@ -44,56 +46,57 @@ var rows = []row{
 		name: "dns-cached", work: "DNS, documented names from cache, UDP", plane: planeDNS,
 		load: closedLoop + "dns -f @DIR@/conf/names.txt", rate: "qps", ops: "recv", good: "noerr", unit: "answer",
 		peers: []peer{{"batched echo", 0, 0, 0.90}, {"unbound", 0, 0, 1.3}, {"dnsdist", 0, 0, 1.3}, {"dnsmasq", 0, 0, 1.7}, {"coredns", 0, 0, 4}},
-		limit: "the kernel's UDP path: the batched echo does nothing else",
 	},
 	{
 		name: "dns-denied", work: "DNS, denied names (NXDOMAIN, SOA, EDE, record)", plane: planeDNS,
 		load: closedLoop + "dns -f @DIR@/conf/blocked.txt", rate: "qps", ops: "recv", good: "nx", unit: "answer",
 		peers: []peer{{"batched echo", 0, 0, 0.85}, {"unbound", 0, 0, 1.1}},
-		limit: "as above; the answer is three times as long as the echo's",
 	},
 	{
 		name: "dns-5k", work: "DNS at 5,000 a second", plane: planeDNS, paced: true,
 		load: closedLoop + "dns -r 5000 -f @DIR@/conf/names.txt", rate: "qps", ops: "recv", good: "noerr", unit: "answer",
 		peers: []peer{{server: "unbound", cpu: 1}},
-		limit: "one wake-up a query: there is no batch to take",
 	},
 	{
 		name: "doh", work: "DoH misses", plane: planeDNS,
 		load: "@DIR@/udpload -p @PORT@ -c 16 -w 32 -t @SECONDS@ -m uniq", rate: "qps", ops: "recv", good: "noerr", unit: "miss",
 		peers: []peer{{server: "coredns doh", rate: 1.3, cpu: 1 / 0.75}},
-		limit: "the HTTP/2 exchange, TLS and two wake-ups",
 	},
 	{
 		name: "connect", work: "CONNECT tunnels (connect, decide, hello check, one exchange, close)", plane: planeProxy,
 		load: mode("churn", "32"), rate: "tps", ops: "done", unit: "tunnel",
 		peers: []peer{{"tinyproxy", 0, 0, 1.0}, {"squid", 0, 0, 1.3}},
-		limit: "the kernel's two TCP connections: to set up, to close",
 	},
 	{
 		name: "bulk-1", work: "bytes through 1 tunnel", plane: planeProxy, bulk: true,
 		load: mode("bulk", "1"), rate: "gbit", ops: "bytes", unit: "GB",
 		peers: []peer{{"squid", 0, 0, 1.5}, {"go relay", 0, 0, 1.1}},
-		limit: "the kernel's TCP on loopback, one copy at each end",
 	},
 	{
 		name: "bulk-8", work: "bytes through 8 tunnels", plane: planeProxy, bulk: true,
 		load: mode("bulk", "8"), rate: "gbit", ops: "bytes", unit: "GB",
 		peers: []peer{{"squid", 0, 0, 2}, {"go relay", 0, 0, 1.1}},
-		limit: "as above",
 	},
 	{
 		name: "ntp", work: "NTP answers", plane: planeNTP,
 		load: closedLoop + "ntp", rate: "qps", ops: "recv", unit: "answer",
 		peers: []peer{{server: "batched echo (ntp)"}, {"chronyd", 0, 0, 1.1}},
-		limit: "the kernel's UDP path, with a time stamp on each packet",
 	},
 	{
 		name: "ntp-2k", work: "NTP at 2,000 a second", plane: planeNTP, paced: true,
 		load: closedLoop + "ntp -r 2000", rate: "qps", ops: "recv", unit: "answer",
 		peers: []peer{{server: "chronyd", cpu: 1}},
-		limit: "one wake-up a request",
 	},
+}
+
+// rowOf returns the row of a name.
+func rowOf(name string) row {
+	for _, r := range rows {
+		if r.name == name {
+			return r
+		}
+	}
+	panic("bench: no row " + name) // a curve names it that is in no table
 }
 
 func mode(mode, concurrency string) string {

@@ -1,0 +1,59 @@
+package bench
+
+// A limit is what nothing can be faster than at a row's work, or smaller, and what
+// is between that and tillgate.
+type limit struct {
+	of             string // the name of a row, or what an other is of
+	limit, between string
+}
+
+// work is what the row's is called on the page.
+func (l limit) work() string {
+	for _, r := range rows {
+		if r.name == l.of {
+			return r.work
+		}
+	}
+	return l.of
+}
+
+var limits = []limit{
+	{"dns-cached", "the kernel's UDP path, one datagram in and one out: the batched echo does that and nothing else",
+		`one look-up in what was answered within the last second (the client, the query's bytes), the client's bucket, the
+patched ID and capitals, a count for the record and the metrics; the reply is longer than the echo's by its addresses`},
+	{"dns-denied", "the same",
+		`the same; the reply is longer by an SOA and an EDE, which is some 100 bytes more for the kernel to copy. The
+record is counted with the answer, and written once a window`},
+	{"dns-5k", "a wake-up of the process, recvmmsg and sendmmsg for each query: none waits long enough for a batch",
+		`Go's poller: a second recvmmsg finds that nothing is left, and two calls of epoll are needed to wait. unbound has
+one epoll_wait and no netpoller between it and its socket`},
+	{"doh", "the TLS record and the HTTP/2 frames of one exchange, two wake-ups, and the system calls of each side",
+		`net/http: a request, a stream with its flow control and its header maps, and two goroutines that wake each other;
+then the check of the answer, the cache's copy, and a record, which is of a new name each time, so that none is
+counted instead`},
+	{"connect", "the kernel's two TCP connections: to set up, to accept, to close. Of the CPU that is most",
+		`net/http reads CONNECT and goproxy takes the connection over; the ClientHello is read by crypto/tls; a name is
+looked up and its addresses are judged; two records, of which the second has the bytes; and a goroutine for each
+direction, with the poller's calls for both sockets. tinyproxy only reads the CONNECT and copies`},
+	{"bulk-1", "the kernel's TCP over loopback: one copy in at the sender and one out at the receiver, on the load's processor",
+		`splice(2) moves pages by a pipe, without a copy; it takes two calls for what is there, and before them one that
+asks how much that is (SIOCINQ), so that nothing waits in a pipe; and a wake-up whenever the socket was empty`},
+	{"bulk-8", "the same; the load's processor, which has to read it all, is busy first",
+		"the same, of eight sockets that wait for one processor"},
+	{"ntp", "the kernel's UDP path, with a stamp and an address (PKTINFO) as control data of each packet",
+		`the client's slot in a table, which has its rate and what its clock shows, the estimate of the time, and the stamps;
+a raw clock read once a batch, so that no answer says that it left before it did`},
+	{"ntp-2k", "a wake-up, recvmmsg, a clock's reading and sendmmsg for each request",
+		"Go's poller, as with DNS at 5,000 a second, with twice as many calls for a packet as chronyd has"},
+	{idleMemory, "two sockets: the kernel's memory, which is not the process's",
+		`a goroutine that waits for each direction, with its stack of 2 to 4 KB, two net.TCPConns with their poll
+descriptors, and a place in the registry; no buffer. What Go frees it keeps for a while, and this counts that too`},
+	{idleDescriptors, "two sockets", "nothing: there is a pipe only while bytes move"},
+	{"start to first answer", "the kernel loading the program, and Go's runtime: some 10 ms",
+		`the packages' tables, the policy and its index, the last segment of the journal, which is checked before it is
+written on, and the sockets`},
+	{"idle RSS", "the pages of the program that were touched, and the heap of an idle Go program: some 8 MB",
+		"the cache's and the tables' first pages, the policy, the journal's encoder, and the roots of certificates"},
+	{"stripped binary", "Go's runtime with net/http, TLS and HTTP/2: some 6 MB",
+		"miekg/dns, goproxy, zstd, the console's pages, the YAML parser, and the commands' library"},
+}
