@@ -1,17 +1,20 @@
 # Boots a systemd of its own, in namespaces of its own, with the programs of this machine, the
 # units of this folder and a program tillgate. What then comes of the units is in $1/said.
 #
-#   sh boot.sh FOLDER PACKAGING    FOLDER has the program, and gets the root and what is said
+#   sh boot.sh FOLDER PACKAGING HOW    FOLDER has the program, and gets the root and what is said
+#
+# HOW: good; once, where the keeper fails at its first start; never, where it fails until the
+# network is up.
 set -e
-folder=$1 packaging=$2
-if [ -z "$3" ]; then
+folder=$1 packaging=$2 how=$3
+if [ -z "$4" ]; then
 	# A control group of its own, so that systemd finds nobody else's processes.
 	mkdir "$folder/groups"
 	mount -t cgroup2 none "$folder/groups"
 	own=$(mktemp -d "$folder/groups/tillgate-XXXXXX")
 	echo 0 >"$own/cgroup.procs"
 	status=0
-	unshare --cgroup --mount --pid --net --uts --ipc --fork --kill-child sh "$0" "$folder" "$packaging" inside || status=$?
+	unshare --cgroup --mount --pid --net --uts --ipc --fork --kill-child sh "$0" "$folder" "$packaging" "$how" inside || status=$?
 	echo 0 >"$folder/groups/cgroup.procs"
 	find "$own" -depth -type d -exec rmdir {} +
 	exit $status
@@ -47,6 +50,16 @@ END
 for unit in systemd-udevd systemd-udev-trigger systemd-modules-load systemd-sysctl systemd-binfmt systemd-timesyncd; do
 	ln -s /dev/null etc/systemd/system/$unit.service
 done
+mkdir etc/systemd/system/tillgate-firewall.service.d
+case $how in
+once) fails='[ -e /run/failed ] || { touch /run/failed; exit 1; }' ;;
+never) fails='[ -e /sys/class/net/lan0 ]' ;;
+*) fails=true ;;
+esac
+cat >etc/systemd/system/tillgate-firewall.service.d/fails.conf <<END
+[Service]
+ExecStartPre=+/bin/sh -c '$fails'
+END
 cat >etc/systemd/system/network.service <<'END'
 [Unit]
 DefaultDependencies=no
@@ -55,7 +68,7 @@ Before=network.target
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/bin/sh -c 'echo before the network: $$(nft list tables) >>/out/said; ip link set lo up; ip link add lan0 type veth peer far; ip addr add 10.20.0.1/24 dev lan0; ip link set lan0 up'
+ExecStart=/bin/sh -c 'echo before the network: $$(nft list tables), closed: $$(nft list ruleset | grep -c "chain closed") >>/out/said; ip link set lo up; ip link add lan0 type veth peer far; ip addr add 10.20.0.1/24 dev lan0; ip link set lan0 up'
 END
 cat >etc/systemd/system/look.service <<'END'
 [Unit]
@@ -74,13 +87,16 @@ Requires=basic.target
 After=basic.target
 Wants=tillgate.service network.service look.service
 END
+[ "$how" != good ] || : >killed # who is killed comes back
 cat >look.sh <<'END'
 say() { echo "$*" >>/out/said; }
 active() { systemctl is-active tillgate tillgate-firewall | xargs; }
 good() { until tillgate firewall check >/out/check 2>&1; do :; done; }
-say "started: $(active)"
+until systemctl -q is-active tillgate-firewall; do :; done
+say "started: $(active), the keeper $([ "$(systemctl show -P NRestarts tillgate-firewall)" = 0 ] && echo at once || echo after failures)"
 good
-say "in force"
+say "in force, closed: $(nft list ruleset | grep -c 'chain closed')"
+[ -e /killed ] || exit 0
 nft flush ruleset
 good
 say "in force after a flush"
