@@ -82,6 +82,11 @@ func (r *records) Record(rec decision.Record) {
 	r.all = append(r.all, rec)
 }
 
+func (r *records) Repeats(rec decision.Record, n uint64, _, _ time.Duration) {
+	rec.Count = n
+	r.Record(rec)
+}
+
 // take returns what was recorded since it was last called.
 func (r *records) take() []decision.Record {
 	r.mu.Lock()

@@ -24,6 +24,7 @@ type clients struct {
 type remembered struct {
 	class string
 	seen  time.Duration // its last request, as the clock's Raw
+	gone  bool          // forgotten: the client may have another entry by now
 	bucket
 	clockError
 }
@@ -39,8 +40,8 @@ func newClients(rate, burst int, random func() uint32) *clients {
 	}
 }
 
-// take reports whether a client gets an answer now.
-func (c *clients) take(client netip.Addr, class string, now time.Duration) bool {
+// take reports whether a client gets an answer now, and returns what is remembered of it.
+func (c *clients) take(client netip.Addr, class string, now time.Duration) (*remembered, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m := c.all[client]
@@ -54,7 +55,24 @@ func (c *clients) take(client netip.Addr, class string, now time.Duration) bool 
 	m.class = class
 	elapsed := max(now-m.seen, 0)
 	m.seen += elapsed
-	return c.rate == 0 || m.bucket.take(c.rate*elapsed.Seconds(), c.burst, c.random)
+	return m, c.rate == 0 || m.bucket.take(c.rate*elapsed.Seconds(), c.burst, c.random)
+}
+
+// again is take and told at once, for a request of a client that was found before and its
+// answer. It reports false, and changes nothing, if the client has none left of its rate or
+// is forgotten.
+func (c *clients) again(m *remembered, q *request, h *header) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	elapsed := max(q.raw-m.seen, 0)
+	if m.gone || c.rate > 0 && !m.bucket.spend(c.rate*elapsed.Seconds(), c.burst) {
+		return false
+	}
+	m.seen += elapsed
+	if q.transmit != 0 {
+		m.clockError.learn(q.transmit.sub(h.receive), q.raw)
+	}
+	return true
 }
 
 // forget makes room: of some clients it forgets the one that has been silent for longest. All
@@ -72,6 +90,7 @@ func (c *clients) forget() {
 			break
 		}
 	}
+	c.all[silent].gone = true
 	delete(c.all, silent)
 }
 

@@ -33,7 +33,7 @@ func TestRate(t *testing.T) {
 	} {
 		got := 0
 		for range step.asks {
-			if c.take(address(1), "", step.at) {
+			if _, ok := c.take(address(1), "", step.at); ok {
 				got++
 			}
 		}
@@ -41,12 +41,12 @@ func TestRate(t *testing.T) {
 			t.Errorf("at %v: %d of %d answered, want %d", step.at, got, step.asks, step.want)
 		}
 	}
-	if !c.take(address(2), "", time.Hour) {
+	if _, ok := c.take(address(2), "", time.Hour); !ok {
 		t.Error("one client's rate is another's")
 	}
 	free := newClients(0, 0, never)
 	for range 1000 {
-		if !free.take(address(1), "", 0) {
+		if _, ok := free.take(address(1), "", 0); !ok {
 			t.Fatal("no limit is one")
 		}
 	}
@@ -59,7 +59,7 @@ func TestRateLeaks(t *testing.T) {
 	c := newClients(1, 8, rand.New(rand.NewPCG(1, 2)).Uint32)
 	got := 0
 	for range tries {
-		if c.take(address(1), "", 0) {
+		if _, ok := c.take(address(1), "", 0); ok {
 			got++
 		}
 	}

@@ -67,6 +67,9 @@ func (r *Relay) bind(ctx context.Context, addr string) error {
 			conn.SetWriteBuffer(replyBuffer)
 		}
 		r.conns = append(r.conns, conns...)
+		for range conns {
+			r.memos = append(r.memos, newMemo(r.clients, r.tell))
+		}
 		at := conns[0].LocalAddr().(*net.UDPAddr)
 		r.addrs = append(r.addrs, at.AddrPort())
 		port = fmt.Sprint(at.Port) // the kernel chooses one for 0
@@ -91,7 +94,7 @@ func (r *Relay) stopReading() {
 }
 
 // read serves a socket until its read deadline, which is set when the box stops.
-func (r *Relay) read(conn *net.UDPConn) error {
+func (r *Relay) read(conn *net.UDPConn, m *memo) error {
 	sender, err := pktinfo.NewSender(conn)
 	if err != nil {
 		return err
@@ -100,9 +103,10 @@ func (r *Relay) read(conn *net.UDPConn) error {
 	if err != nil {
 		return err
 	}
+	defer func() { m.settle(r.deps.Clock.Raw()) }()
 	q := &request{send: sender.Send}
 	err = batch.Serve(func(packets []pktinfo.Packet) {
-		r.serveAll(q, packets)
+		r.serveAll(m, q, packets)
 		if unsent := batch.Send(); unsent > 0 {
 			r.stats.unsent.Add(uint64(unsent))
 		}

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"tillgate/decision"
 	"tillgate/internal/pktinfo"
 )
 
@@ -154,7 +155,8 @@ func TestBatch(t *testing.T) {
 		packets[i] = pktinfo.Packet{From: netip.MustParseAddrPort(from), Reply: make([]byte, 0, headerSize), Cut: i == 5,
 			Data: packet(first(4, client), start.Add(time.Duration(i)*time.Second))}
 	}
-	b.serveAll(q, packets)
+	m := newMemo(b.clients, b.tell)
+	b.serveAll(m, q, packets)
 	for i, p := range packets {
 		if i%4 == 3 || i == 5 {
 			if len(p.Reply) > 0 {
@@ -177,7 +179,7 @@ func TestBatch(t *testing.T) {
 		for i := range packets {
 			packets[i].Reply = packets[i].Reply[:0]
 		}
-		b.serveAll(q, packets)
+		b.serveAll(m, q, packets)
 	}); n != 0 {
 		t.Errorf("%v allocations a batch", n)
 	}
@@ -213,5 +215,28 @@ func BenchmarkRequest(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		w.serve(q)
+	}
+}
+
+// BenchmarkBatch is a full one of a client that is known, with a journal.
+func BenchmarkBatch(b *testing.B) {
+	w := newBench(b)
+	w.synchronise()
+	journal, err := decision.Open(decision.Config{Dir: b.TempDir() + "/journal", Now: w.deps.Clock.Now, PolicyID: func() string { return w.set.ID() }})
+	if err != nil {
+		b.Fatal(err)
+	}
+	w.deps.Records = journal
+	m, q := newMemo(w.clients, w.tell), w.request(till, nil)
+	packets := make([]pktinfo.Packet, batchSize)
+	for i := range packets {
+		packets[i] = pktinfo.Packet{From: netip.MustParseAddrPort(till), Reply: make([]byte, 0, headerSize), Data: packet(first(4, client), w.truth())}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		for i := range packets {
+			packets[i].Reply = packets[i].Reply[:0]
+		}
+		w.serveAll(m, q, packets)
 	}
 }

@@ -10,10 +10,19 @@ type bucket struct{ tokens float64 }
 
 // take adds new tokens, up to burst, and reports whether there is one for an answer.
 func (b *bucket) take(added, burst float64, random func() uint32) bool {
-	b.tokens = min(burst, b.tokens+added)
-	if b.tokens >= 1 {
-		b.tokens--
+	if b.spend(added, burst) {
 		return true
 	}
+	b.tokens = min(burst, b.tokens+added)
 	return random()%leak == 0
+}
+
+// spend is take without the leak: it changes nothing if there is no token.
+func (b *bucket) spend(added, burst float64) bool {
+	tokens := min(burst, b.tokens+added)
+	if tokens < 1 {
+		return false
+	}
+	b.tokens = tokens - 1
+	return true
 }

@@ -4,8 +4,8 @@
 // # The way of a request
 //
 // A packet is read with the kernel's stamp of when it came (listen.go) and judged by its
-// form (request.go). The policy says whether its client may have the time at all, its rate
-// whether now (serve.go). It is answered from the clock's estimate (answer.go); while the
+// form (request.go). Who had an answer a moment ago gets the next (memo.go); of others the
+// policy says whether they may have the time at all, their rate whether now (serve.go). It is answered from the clock's estimate (answer.go); while the
 // first synchronisation is under way it waits for that (park.go), since the protocol takes
 // the wait out of the measured delay and many a client asks but once a day.
 //
@@ -28,6 +28,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -58,9 +59,11 @@ type Config struct {
 
 // Recorder takes the decisions. Repeat counts a decision whose like was recorded
 // shortly before and reports whether there was one; if not, Record takes it whole.
+// Repeats takes n that were counted here, the first and the last of them so long ago.
 type Recorder interface {
 	Repeat(decision.Key) bool
 	Record(decision.Record)
+	Repeats(r decision.Record, n uint64, first, last time.Duration)
 }
 
 // Deps are the parts that the relay asks.
@@ -83,6 +86,7 @@ type Relay struct {
 	parked  *parked
 	poller  *poller
 	conns   []*net.UDPConn
+	memos   []*memo          // of the one who reads each
 	addrs   []netip.AddrPort // that they are bound to
 	stats   stats
 }
@@ -103,8 +107,8 @@ func New(cfg Config, deps Deps) (*Relay, error) {
 func (r *Relay) Serve(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.poll(ctx) })
-	for _, conn := range r.conns {
-		g.Go(func() error { return r.read(conn) })
+	for i, conn := range r.conns {
+		g.Go(func() error { return r.read(conn, r.memos[i]) })
 	}
 	g.Go(func() error {
 		r.expireParked(ctx)

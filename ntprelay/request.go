@@ -28,6 +28,7 @@ type request struct {
 	send func(packet []byte, from netip.Addr, to netip.AddrPort, ifindex int) error
 
 	decision policy.Decision
+	known    *remembered      // of its client, once its rate was asked
 	out      [headerSize]byte // the reply; here, it is not allocated for each
 }
 

@@ -20,12 +20,13 @@ func (r *Relay) turn() turn {
 
 // serveAll serves the packets of a batch, each in turn as q. Nothing is allocated for one
 // whose like was recorded shortly before.
-func (r *Relay) serveAll(q *request, packets []pktinfo.Packet) {
+func (r *Relay) serveAll(m *memo, q *request, packets []pktinfo.Packet) {
 	// The system's clock before the raw one: where the machine stalls in between the packets
 	// came late, which the clients see as delay. In the other order they came early, which
 	// nobody sees.
 	now := time.Now()
 	t := r.turn()
+	m.begin(&t, now)
 	for i := range packets {
 		p := &packets[i]
 		q.packet = p
@@ -36,8 +37,12 @@ func (r *Relay) serveAll(q *request, packets []pktinfo.Packet) {
 		if p.Cut {
 			q.fault = badLength
 		}
-		r.serve(&t, q)
+		if !m.answer(&t, q) {
+			r.serve(&t, q)
+			m.keep(&t, q)
+		}
 	}
+	m.end(&r.stats)
 	// Nothing but the sending comes between this stamp and the wire.
 	sent := stampOf(t.e.At(r.deps.Clock.Raw()))
 	for i := range packets {
@@ -60,18 +65,24 @@ func (r *Relay) serve(t *turn, q *request) {
 		Proto:     policy.UDP,
 		Now:       t.trusted,
 	})
-	switch class := q.decision.Class; {
-	case class == nil:
+	switch {
+	case q.decision.Class == nil:
 		r.drop(q, policy.UnknownClient)
 	case q.fault != sound:
 		r.drop(q, policy.Malformed)
 	case !q.decision.Pass():
 		r.drop(q, q.decision.Reason)
-	case !r.clients.take(q.client, class.Name, q.raw):
+	case !r.withinRate(q):
 		r.drop(q, policy.RateLimited)
 	case !r.park(t, q):
 		r.answer(&t.present, q)
 	}
+}
+
+// withinRate takes from what the client may ask.
+func (r *Relay) withinRate(q *request) (ok bool) {
+	q.known, ok = r.clients.take(q.client, q.decision.Class.Name, q.raw)
+	return ok
 }
 
 // park lets a request wait for the first synchronisation, if that is under way.

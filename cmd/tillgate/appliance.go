@@ -91,8 +91,11 @@ func openAppliance(where places, s settings, p process, log *slog.Logger) (_ *ap
 		Trusted:      func() (time.Time, bool) { t := a.clock.Trusted(); return t, !t.IsZero() },
 		Coarse:       func() bool { return a.clock.Level() >= clock.Coarse },
 		PolicyID:     func() string { return a.policy.set().ID() },
-		Settle:       func() { a.resolver.Settle() }, // which is there before the journal serves
-		Log:          log,
+		Settle: func() { // both are there before the journal serves
+			a.resolver.Settle()
+			a.relay.Settle()
+		},
+		Log: log,
 	})
 	if err != nil {
 		return nil, failed(fmt.Errorf("opening the journal: %w; make its folder readable and writable for this user", err))
