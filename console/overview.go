@@ -20,6 +20,8 @@ type Overview struct {
 	Status  Status    `json:"status"`
 	Blocked []Blocked `json:"blocked"`          // within the last hour, the latest first, at most 50
 	More    int       `json:"more"`             // groups that were left out of blocked
+	Passed  []Blocked `json:"let_through"`      // what observe let through, as blocked
+	Passing int       `json:"more_let_through"` // groups that were left out of let_through
 	Traffic Traffic   `json:"traffic"`          // of the last day
 	Damage  []string  `json:"damage,omitempty"` // what of the journal could not be read
 }
@@ -54,7 +56,7 @@ const (
 	maxDamaged    = 100 // places of the journal
 	blockedWithin = time.Hour
 	maxBlocked    = 50   // groups that are told
-	maxGroups     = 4096 // that are told apart at all
+	maxGroups     = 4096 // that are told apart at all, of what was blocked and of what was let through
 	trafficHours  = 24
 	// fresh is how long what was read of the journal is shown again: every open page asks.
 	fresh = 2 * time.Second
@@ -93,8 +95,8 @@ func (a *API) look(ctx context.Context) (Overview, error) {
 
 // Look reads what an overview has of the journal.
 func Look(ctx context.Context, j Journal, now time.Time) (Overview, error) {
-	o := Overview{Blocked: []Blocked{}}
-	g := grouper{groups: make(map[group]*Blocked)}
+	o := Overview{Blocked: []Blocked{}, Passed: []Blocked{}}
+	blocked, passed := grouper{groups: make(map[group]*Blocked)}, grouper{groups: make(map[group]*Blocked)}
 	q := decision.Query{Since: now.Add(-blockedWithin), Verdicts: decision.Denied()}
 	for r, err := range Select(ctx, j.Read, q) {
 		switch damage := new(decision.Damage); {
@@ -102,11 +104,15 @@ func Look(ctx context.Context, j Journal, now time.Time) (Overview, error) {
 			o.damaged(damage)
 		case err != nil:
 			return o, err
-		case r.Event == "": // the end of what was let through is no attempt
-			g.add(&r)
+		case r.Event != "": // the end of what was let through is no attempt
+		case r.Verdict == policy.WouldDeny:
+			passed.add(&r)
+		default:
+			blocked.add(&r)
 		}
 	}
-	o.Blocked, o.More = g.latest()
+	o.Blocked, o.More = blocked.latest()
+	o.Passed, o.Passing = passed.latest()
 	o.Traffic.Start = now.UTC().Truncate(time.Hour).Add(-(trafficHours - 1) * time.Hour)
 	o.Traffic.Step = time.Hour.Seconds()
 	for _, list := range []*[]uint64{&o.Traffic.Allowed, &o.Traffic.Denied, &o.Traffic.Up, &o.Traffic.Down} {

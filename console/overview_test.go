@@ -101,12 +101,18 @@ func TestLook(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Blocked{
-		{Client: till, Class: "pos", Name: "ads.example", Port: 443, Plane: "tls", Verdict: "would-deny", Reason: "other-class", Count: 2, Last: tls.Time},
 		{Client: till, Class: "pos", Name: "dns.google", Dest: dot.Dest, Port: 853, Plane: "firewall", Verdict: "deny", Reason: "firewall", Count: 2, Last: dot.Time},
+		{Client: till, Class: "pos", Name: "ads.example", Port: 443, Plane: "connect", Verdict: "deny", Reason: "not-documented", Count: 1, Last: noon.Add(-5 * time.Minute)},
 		{Client: till, Class: "pos", Name: "long.example", Port: 443, Plane: "connect", Verdict: "deny", Reason: "not-documented", Count: 5, Last: long.Until},
 	}
 	if d := cmp.Diff(want, o.Blocked, compare); d != "" || o.More != 0 {
 		t.Error(o.More, d)
+	}
+	passed := []Blocked{
+		{Client: till, Class: "pos", Name: "ads.example", Port: 443, Plane: "tls", Verdict: "would-deny", Reason: "other-class", Count: 1, Last: tls.Time},
+	}
+	if d := cmp.Diff(passed, o.Passed, compare); d != "" || o.Passing != 0 {
+		t.Error(o.Passing, d)
 	}
 	traffic := Traffic{Start: noon.Add(-23*time.Hour - 30*time.Minute), Step: 3600, Allowed: make([]uint64, 24), Denied: make([]uint64, 24),
 		Up: make([]uint64, 24), Down: make([]uint64, 24)}

@@ -50,14 +50,15 @@ func (k *keeperWatch) compare() {
 	}
 }
 
-// health is false where the packet filter is not this box's to keep.
-func (k *keeperWatch) health() (h decision.Health, ok bool) {
+// health tells also whether there is, or was, a keeper. Without one nothing is wrong: where
+// proxy and DNS are set by hand, the store's router stops the rest, which can't be seen from here.
+func (k *keeperWatch) health() (h decision.Health, expected bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	h = decision.Health{Part: "firewall", Text: "the rules of the policy are in the kernel"}
 	switch {
 	case !k.expected:
-		return h, false
+		h.Text = "none is kept here: a terminal can go round tillgate, unless the store's router stops it; the guides say how, for each way of standing"
 	case k.now().Sub(k.heard) > keeperWithin:
 		h.State, h.Text = decision.Bad, "nobody keeps the rules in the kernel, and what they stop is not in the log; systemctl start tillgate-firewall"
 	case k.err != nil:
@@ -67,5 +68,5 @@ func (k *keeperWatch) health() (h decision.Health, ok bool) {
 	case k.have != k.want, k.have == "":
 		h.Text = "the rules of the policy are on their way into the kernel"
 	}
-	return h, true
+	return h, k.expected
 }

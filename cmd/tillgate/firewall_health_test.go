@@ -14,9 +14,9 @@ func TestKeeperHealth(t *testing.T) {
 		what     string
 		expected bool
 		do       func(*keeperWatch)
-		want     string // empty: no part of the box
+		want     string
 	}{
-		{"there never was one", false, func(*keeperWatch) { later(time.Hour) }, ""},
+		{"there never was one", false, func(*keeperWatch) { later(time.Hour) }, "ok none is kept here"},
 		{"there was one before", true, func(*keeperWatch) { later(time.Minute) }, "bad nobody keeps"},
 		{"it comes in time", true, func(k *keeperWatch) { later(time.Second); k.asked("a"); k.told("a", nil) }, "ok the rules of the policy are in the kernel"},
 		{"it was there before, and may come", true, func(*keeperWatch) {}, "ok the rules of the policy are on their way"},
@@ -35,11 +35,11 @@ func TestKeeperHealth(t *testing.T) {
 	} {
 		k := newKeeperWatch(tt.expected, func() time.Time { return now })
 		tt.do(k)
-		got := ""
-		if h, ok := k.health(); ok {
-			got = h.State.String() + " " + h.Text
+		h, expected := k.health()
+		if never := tt.want == "ok none is kept here"; expected == never {
+			t.Errorf("%s: expected %v", tt.what, expected)
 		}
-		if !strings.HasPrefix(got, tt.want) || tt.want == "" && got != "" {
+		if got := h.State.String() + " " + h.Text; !strings.HasPrefix(got, tt.want) {
 			t.Errorf("%s: %q, want %q", tt.what, got, tt.want)
 		}
 	}

@@ -34,7 +34,8 @@ func (a *appliance) parts() []decision.Health {
 		a.relay.Health(),
 		a.console.Health(),
 	}
-	if h, ok := a.keeper.health(); ok {
+	// --loopback is no place for rules.
+	if h, expected := a.keeper.health(); expected || !a.settings.direct {
 		parts = append(parts, h)
 	}
 	return parts

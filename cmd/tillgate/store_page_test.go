@@ -145,6 +145,15 @@ func (p *page) open(view, heading string) {
 	p.has("h1", heading)
 }
 
+// asInAStore has the box keep its files where a store's does, for pictures.
+func asInAStore(box *storelab.Box) {
+	if os.Getenv("TILLGATE_SCREENSHOTS") == "" {
+		return
+	}
+	box.Config, box.State = systemPlaces(func(string) string { return "" }).config, "/var/lib/tillgate"
+	box.Env = append(box.Env, "CONFIGURATION_DIRECTORY="+box.Config, "STATE_DIRECTORY="+box.State)
+}
+
 // fill types into a control of the form, as a person does.
 func (p *page) fill(name, text string) {
 	p.t.Helper()
@@ -174,6 +183,13 @@ func (p *page) fits(where string) {
 	if over := eval[int](p, "document.documentElement.scrollWidth - document.documentElement.clientWidth"); over > 0 {
 		p.t.Errorf("%s: the page is %d px too wide", where, over)
 	}
+	if cut := eval[string](p, `[...document.querySelectorAll("input[placeholder]")].filter((e) => {
+		const style = getComputedStyle(e), pen = document.createElement("canvas").getContext("2d");
+		pen.font = style.font;
+		return pen.measureText(e.placeholder).width > e.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+	}).map((e) => e.placeholder).join(", ")`); cut != "" {
+		p.t.Errorf("%s: cut off: %s", where, cut)
+	}
 }
 
 // accessible wants axe-core to find nothing serious.
@@ -195,7 +211,8 @@ func (p *page) accessible(where string) {
 }
 
 // picture writes what the page looks like to the folder TILLGATE_SCREENSHOTS, if that is set: for
-// the README.
+// the README. The box has its files where a store's has them then: run the test in a mount
+// namespace with empty ones of the box's user.
 func (p *page) picture(name string) {
 	p.t.Helper()
 	dir := os.Getenv("TILLGATE_SCREENSHOTS")

@@ -19,13 +19,16 @@ import (
 func TestStorePage(t *testing.T) {
 	t.Parallel()
 	storelab.Need(t, "chromium", "chronyd", "curl")
+	pagePolicy := strings.Replace(storePolicy, "[payxpert/central]}", "[payxpert/central], mode: observe}", 1)
 	store, web := webStore(t, timeServers...)
 	store.Upstream.Serve(t, "ok.lab.example. 300 A 45.60.7.1")
 	store.Time(t, timeServers...)
+	asInAStore(store.Box)
+	store.Box.Write(t, "policy.yaml", pagePolicy)
 	// How rules were used is read from the disk.
 	store.Box.Write(t, settingsFile, "journal: {sync: 100ms, repeat_window: 1s}\ntime: {servers: ["+strings.Join(timeServers, ", ")+"]}\n")
 	box := store.Box.Start(t)
-	till, tablet := store.Terminal(t, "pos"), store.Terminal(t, "sunmi")
+	till, tablet, office := store.Terminal(t, "pos"), store.Terminal(t, "sunmi"), store.Terminal(t, "pc")
 	p := openPage(t, store)
 
 	step := func(name string, f func(*testing.T)) {
@@ -51,13 +54,19 @@ func TestStorePage(t *testing.T) {
 	resolve(t, till, "udp", till.Box4, question("ok.lab.example", dns.TypeA))
 	denied(t, till, "www.example.com")
 	denied(t, tablet, "central.payxpert.com")
+	resolve(t, office, "udp", office.Box4, question("seen.lab.example", dns.TypeA)) // let through: the class is observed
 	connect(t, store, till, "www.example.com")
 
 	step("overview", func(t *testing.T) {
 		p.open("", "All is well")
 		p.has("#blocked ~ div li", till.Addr4.String()+" (pos): www.example.com:443 — no rule names it")
 		p.has("#blocked ~ div li", tablet.Addr4.String()+" (sunmi): central.payxpert.com — it is in row 4 of the document, payxpert/central, which class sunmi does not have")
+		p.has("#passed ~ div li", office.Addr4.String()+" (pc): seen.lab.example — no rule names it")
+		if eval[bool](p, "document.querySelector('#blocked ~ div').textContent.includes('seen.lab.example')") {
+			t.Error("what was let through stands as blocked")
+		}
 		p.has(".well", "Time service well")
+		p.has(".well", "Firewall well none is kept here")
 		p.wait("document.querySelectorAll('figure canvas').length === 2")
 		p.has("figcaption", "8.4 MB received")
 		p.picture("overview")
@@ -69,8 +78,11 @@ func TestStorePage(t *testing.T) {
 	})
 
 	step("log", func(t *testing.T) {
+		p.open("log?verdict=deny&name=never.example", "Log")
+		p.has("main > p", "Nothing yet that these filters choose.")
 		p.open("log?verdict=deny", "Log")
 		p.has(".tools .badge", "live")
+		p.has("select[name=class]", "allpossunmipc")
 		p.has(".records li", "central.payxpert.com")
 		denied(t, till, "live.example.com") // while one looks
 		p.has(".records li:first-child", "denied "+till.Addr4.String()+" (pos) live.example.com A no rule names it")
@@ -129,12 +141,12 @@ func TestStorePage(t *testing.T) {
 	})
 
 	step("changes", func(t *testing.T) {
-		store.Box.Write(t, "policy.yaml", storePolicy+"nonsense: 1\n")
+		store.Box.Write(t, "policy.yaml", pagePolicy+"nonsense: 1\n")
 		waitFor(t, func() bool { return len(journal(t, store, "--plane", "policy")) > 0 })
 		p.open("changes", "Changes")
 		p.has(".card.bad", "policy.yaml:12:1: unknown key")
 		p.has(".events li", "refused")
-		store.Box.Write(t, "policy.yaml", storePolicy)
+		store.Box.Write(t, "policy.yaml", pagePolicy)
 	})
 
 	step("who is not logged in may look", func(t *testing.T) {

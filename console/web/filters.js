@@ -18,14 +18,15 @@ export function began(span) {
 	return hours ? new Date(Date.now() - hours * 3600e3).toISOString() : span;
 }
 
-// logForm is the log's filters as a form; chosen is called with them when one was changed.
-export function logForm(filters, chosen) {
+// logForm is the log's filters as a form, with the policy's classes to choose from; chosen is
+// called with them when one was changed.
+export function logForm(filters, classes, chosen) {
 	const text = (name, hint) => h("input", {name, value: filters.get(name) ?? "", placeholder: hint, autocomplete: "off", autocapitalize: "off", spellcheck: "false"});
 	const form = h("form", {class: "filters", "aria-label": "Filters", submit: (event) => { event.preventDefault(); changed(); }, change: changed},
 		field("Show", choice("verdict", [["", "everything"], ["deny", "denied"], ["allow", "allowed"], ["would-deny", "let through by observe"]], filters.get("verdict") ?? "")),
-		field("Client", text("client", "10.20.0.14 or 10.20.0.0/24")),
-		field("Class", text("class", "pos")),
-		field("Name", text("name", "example.com or *.example.com")),
+		field("Client", text("client", "10.20.0.0/24")),
+		field("Class", choice("class", [["", "all"], ...classes.map((name) => [name, name])], filters.get("class") ?? "")),
+		field("Name", text("name", "*.example.com")),
 		field("Plane", choice("plane", [["", "all"], ...Object.entries(planes)], filters.get("plane") ?? "")),
 		field("Since", sinceChoice(filters.get("since") ?? "", "the latest 200")));
 	function changed() {

@@ -2,6 +2,7 @@
 import {h, heading, notice} from "./dom.js";
 import {entry, who, target} from "./record.js";
 import {number} from "./format.js";
+import {get} from "./api.js";
 import {follow} from "./live.js";
 import {logForm, began} from "./filters.js";
 import {reasons} from "./words.js";
@@ -13,15 +14,17 @@ const kept = 500; // records in the list, and as many that wait while it is paus
 const latest = 200; // to begin with
 const sayEvery = 10000; // milliseconds between two words to a screen reader
 
-export function show(main, filters, signal) {
+export async function show(main, filters, signal) {
+	const classes = await get("policy", {}, signal).then((policy) => policy.classes.map((c) => c.name), () => []);
+	if (signal.aborted) return;
 	const list = h("ol", {class: "records", "aria-label": "Records, the newest first"});
 	const state = h("span", {class: "badge", role: "status"});
 	const pause = h("button", {type: "button", "aria-pressed": "false", click: () => setPaused(!paused)}, "Pause");
-	const empty = h("p", {class: "muted"}, "Nothing yet that these filters choose. What comes will show here.");
+	const empty = h("p", {class: "muted"});
 	const missing = h("div", {});
 	const spoken = h("p", {class: "unseen", "aria-live": "polite"});
 	main.append(heading("Log"),
-		logForm(filters, start),
+		logForm(filters, classes, start),
 		h("div", {class: "tools"}, state, pause),
 		missing, spoken, empty, list);
 
@@ -60,8 +63,15 @@ export function show(main, filters, signal) {
 	}
 
 	// A screen reader hears of new denials, but not of each, and not of those before it came.
-	let live = false, unsaid = 0, last, timer = 0;
-	signal.addEventListener("abort", () => clearTimeout(timer));
+	let live = false, unsaid = 0, last, timer = 0, settled = 0;
+	signal.addEventListener("abort", () => {
+		clearTimeout(timer);
+		clearTimeout(settled);
+	});
+	function pastHasCome() {
+		live = true;
+		empty.textContent = "Nothing yet that these filters choose. What comes will show here.";
+	}
 	function denied(r) {
 		if (!live) return;
 		unsaid++;
@@ -77,6 +87,7 @@ export function show(main, filters, signal) {
 		stop.abort();
 		stop = new AbortController();
 		live = false;
+		clearTimeout(settled);
 		waiting = [];
 		list.replaceChildren();
 		missing.replaceChildren();
@@ -87,9 +98,11 @@ export function show(main, filters, signal) {
 			gap: (r) => missing.replaceChildren(notice(r.detail, "warn")),
 			damage: (text) => missing.replaceChildren(notice(text)),
 			state(text) {
+				clearTimeout(settled);
 				state.textContent = text;
 				state.className = "badge " + (text === "live" ? "ok" : text === "connecting" ? "warn" : "bad");
-				if (text === "live") setTimeout(() => live = true, 1000); // what was before has come
+				empty.textContent = text === "live" ? "Reading…" : text === "connecting" ? "Connecting to the box…" : "";
+				if (text === "live") settled = setTimeout(pastHasCome, 1000);
 			},
 		}, stop.signal);
 	}

@@ -49,6 +49,6 @@ export async function show(main, _, signal) {
 	}},
 	field("Class", choice("class", policy.classes.map((c) => [c.name, c.name]), policy.classes[0]?.name)),
 	field("For", choice("for", lengths, "1h0m0s")),
-	field("Reason", h("input", {name: "reason", required: true, maxlength: "200", placeholder: "ticket 4711: new terminals", autocomplete: "off"}), "an auditor reads it"),
+	field("Reason", h("input", {name: "reason", required: true, maxlength: "200", placeholder: "ticket 4711", autocomplete: "off"}), "an auditor reads it"),
 	h("button", {}, "Begin")), said);
 }

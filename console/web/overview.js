@@ -16,11 +16,14 @@ export async function show(main, _, signal) {
 	const well = h("ul", {class: "well"});
 	// A phone has room for what is wrong; on a desk all is seen at once.
 	const rest = h("details", {class: "card", open: matchMedia("(min-width: 44rem)").matches}, h("summary", {}), well);
-	const blocked = h("div", {});
+	const blocked = h("div", {}), passed = h("div", {});
+	const observed = h("section", {"aria-labelledby": "passed", hidden: true}, h("h2", {id: "passed"}, "Let through by observe in the last hour"),
+		h("p", {class: "muted"}, "No rule allows it: with mode enforce it would be blocked."), passed);
 	const traffic = h("div", {});
 	main.append(headline,
 		h("section", {"aria-label": "The parts of the box"}, troubles, rest),
 		h("section", {"aria-labelledby": "blocked"}, h("h2", {id: "blocked"}, "Blocked in the last hour"), blocked),
+		observed,
 		h("section", {"aria-labelledby": "traffic"}, h("h2", {id: "traffic"}, "The last 24 hours"), traffic));
 	onStatus((status) => {
 		headline.textContent = verdict(status.parts);
@@ -38,8 +41,12 @@ export async function show(main, _, signal) {
 		try {
 			const now = await poll("overview", signal);
 			// Drawn anew only when it is another, so that the focus stays where it is.
-			const text = JSON.stringify(now.blocked);
-			if (text !== shown) blocked.replaceChildren(...blockedNow(now.blocked, now.more), ...(now.damage ?? []).map((text) => notice(text)));
+			const text = JSON.stringify([now.blocked, now.let_through]);
+			if (text !== shown) {
+				blocked.replaceChildren(...tried(now.blocked, now.more, "deny"), ...(now.damage ?? []).map((text) => notice(text)));
+				passed.replaceChildren(...tried(now.let_through, now.more_let_through, "would-deny"));
+				observed.hidden = !now.let_through.length;
+			}
 			shown = text;
 			draw(now.traffic);
 		} catch (error) {
@@ -74,17 +81,17 @@ function line(p) {
 		h("span", {}, p.text ?? ""), " ", h("span", {class: "muted"}, "since ", moment(p.since)));
 }
 
-// blockedNow tells who wanted what, the ways in which one device tried the same together:
-// it asks for the name, and then goes there.
-function blockedNow(groups, more) {
-	if (!groups?.length) return [h("p", {}, "Nothing. No device was denied anything.")];
-	const tried = new Map();
+// tried tells who wanted what, the ways in which one device tried the same together: it asks
+// for the name, and then goes there.
+function tried(groups, more, verdict) {
+	if (!groups.length) return [h("p", {}, "Nothing. No device was denied anything.")];
+	const together = new Map();
 	for (const g of groups) {
-		const key = [g.client, g.verdict, g.name || g.dest].join(" ");
-		tried.set(key, [...tried.get(key) ?? [], g]);
+		const key = [g.client, g.name || g.dest].join(" ");
+		together.set(key, [...together.get(key) ?? [], g]);
 	}
-	const list = h("ul", {class: "blocked"}, [...tried.values()].map((same) => h("li", {}, denied(same))));
-	return [list, more > 0 && h("p", {class: "muted"}, "And " + number(more) + " more. ", link("See the log", "log", {verdict: "deny", since: "1h"}))].filter(Boolean);
+	const list = h("ul", {class: "blocked " + verdict}, [...together.values()].map((same) => h("li", {}, attempt(same))));
+	return [list, more > 0 && h("p", {class: "muted"}, "And " + number(more) + " more. ", link("See the log", "log", {verdict, since: "1h"}))].filter(Boolean);
 }
 
 // address is a destination without its port.
@@ -92,7 +99,7 @@ function address(dest = "") {
 	return dest.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
 }
 
-function denied(same) {
+function attempt(same) {
 	// What says most: a connection says more than the question before it.
 	const g = same.find((one) => one.port) ?? same[0];
 	const name = g.name || address(g.dest);
@@ -102,10 +109,10 @@ function denied(same) {
 	return [
 		h("p", {},
 			link(g.client || "unknown", "client", {client: g.client, since: "1h"}), g.class ? " (" + g.class + ")" : "", ": ",
-			h("strong", {}, name + (ports.length ? ":" + ports.join(", ") : "")), " — ", needs(g), g.verdict === "would-deny" && [" ", badge("would-deny", "let through: observed")]),
+			h("strong", {}, name + (ports.length ? ":" + ports.join(", ") : "")), " — ", needs(g)),
 		h("p", {class: "muted"}, times(count), ", last at ", moment(latest), ", by ",
 			[...new Set(same.map((one) => planes[one.plane] ?? one.plane))].join(", "), " · ",
-			link("Why?", "explain", {client: g.client, name, port: g.port}, {"aria-label": "Why is " + name + " denied?"}), " · ",
+			link("Why?", "explain", {client: g.client, name, port: g.port}, {"aria-label": "Why " + name + "?"}), " · ",
 			link("Log", "log", {client: g.client, name: g.name}, {"aria-label": "Log of " + name})),
 	];
 }
