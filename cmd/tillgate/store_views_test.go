@@ -61,7 +61,7 @@ func TestStorePage(t *testing.T) {
 		p.open("", "All is well")
 		p.has("#blocked ~ div li", till.Addr4.String()+" (pos): www.example.com:443 — no rule names it")
 		p.has("#blocked ~ div li", tablet.Addr4.String()+" (sunmi): central.payxpert.com — it is in row 4 of the document, payxpert/central, which class sunmi does not have")
-		p.has("#passed ~ div li", office.Addr4.String()+" (pc): seen.lab.example — no rule names it")
+		p.has("#passed ~ div li", office.Addr4.String()+" (pc): seen.lab.example — it is in local/lab, which class pc does not have")
 		if eval[bool](p, "document.querySelector('#blocked ~ div').textContent.includes('seen.lab.example')") {
 			t.Error("what was let through stands as blocked")
 		}
@@ -82,7 +82,7 @@ func TestStorePage(t *testing.T) {
 		p.has("main > p", "Nothing yet that these filters choose.")
 		p.open("log?verdict=deny", "Log")
 		p.has(".tools .badge", "live")
-		p.has("select[name=class]", "allpossunmipc")
+		p.has("select[name=class]", "allsunmipospc")
 		p.has(".records li", "central.payxpert.com")
 		denied(t, till, "live.example.com") // while one looks
 		p.has(".records li:first-child", "denied "+till.Addr4.String()+" (pos) live.example.com A no rule names it")
