@@ -54,15 +54,15 @@ func TestStorePage(t *testing.T) {
 	resolve(t, till, "udp", till.Box4, question("ok.lab.example", dns.TypeA))
 	denied(t, till, "www.example.com")
 	denied(t, tablet, "central.payxpert.com")
-	resolve(t, office, "udp", office.Box4, question("seen.lab.example", dns.TypeA)) // let through: the class is observed
+	resolve(t, office, "udp", office.Box4, question("www.news.example", dns.TypeA)) // let through: the class is observed
 	connect(t, store, till, "www.example.com")
 
 	step("overview", func(t *testing.T) {
 		p.open("", "All is well")
 		p.has("#blocked ~ div li", till.Addr4.String()+" (pos): www.example.com:443 — no rule names it")
 		p.has("#blocked ~ div li", tablet.Addr4.String()+" (sunmi): central.payxpert.com — it is in row 4 of the document, payxpert/central, which class sunmi does not have")
-		p.has("#passed ~ div li", office.Addr4.String()+" (pc): seen.lab.example — it is in local/lab, which class pc does not have")
-		if eval[bool](p, "document.querySelector('#blocked ~ div').textContent.includes('seen.lab.example')") {
+		p.has("#passed ~ div li", office.Addr4.String()+" (pc): www.news.example — no rule names it")
+		if eval[bool](p, "document.querySelector('#blocked ~ div').textContent.includes('www.news.example')") {
 			t.Error("what was let through stands as blocked")
 		}
 		p.has(".well", "Time service well")
