@@ -185,21 +185,6 @@ func near(addr netip.Addr, networks []netip.Prefix) bool {
 	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(host) })
 }
 
-// ownAddresses are those of all the machine's interfaces, with their networks.
-func ownAddresses() ([]netip.Prefix, error) {
-	list, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil, err
-	}
-	own := make([]netip.Prefix, 0, len(list))
-	for _, a := range list {
-		if p, err := netip.ParsePrefix(a.String()); err == nil {
-			own = append(own, p)
-		}
-	}
-	return own, nil
-}
-
 // dialTCP connects to one address.
 func dialTCP(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
 	d := net.Dialer{KeepAliveConfig: keepAlive}

@@ -96,6 +96,7 @@ func (p *Proxy) closeListeners() {
 // Serve serves connections until ctx ends. Then it accepts no more, gives tunnels
 // drainTime to end by themselves, and returns when all that it started is gone.
 func (p *Proxy) Serve(ctx context.Context) error {
+	defer p.addrs.close()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, l := range p.explicit {
 		g.Go(func() error { return p.accept(ctx, l, policy.Connect, p.serveProxy) })

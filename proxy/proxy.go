@@ -83,9 +83,10 @@ type Proxy struct {
 	http     *httpSide
 	ifaces   pktinfo.Interfaces
 	probes   probes
+	addrs    ownAddresses
 
 	// What the machine tells and does. Tests have machines of their own.
-	own         func() ([]netip.Prefix, error) // the box's addresses, with their networks
+	own         func() ([]netip.Prefix, error) // the box's addresses, with their networks; see ownAddresses
 	dialTCP     func(context.Context, netip.AddrPort) (net.Conn, error)
 	originalDst func(*net.TCPConn) (netip.AddrPort, bool)
 	drainTime   time.Duration
@@ -103,11 +104,11 @@ func New(cfg Config, deps Deps) *Proxy {
 		cfg:         cfg,
 		deps:        deps,
 		http:        newHTTPSide(),
-		own:         ownAddresses,
 		dialTCP:     dialTCP,
 		originalDst: originalDst,
 		drainTime:   drainTime,
 	}
+	p.own = p.addrs.get
 	tunnels := limit{cfg.Tunnels, cfg.TunnelsPerClient}
 	p.registry = newRegistry(tunnels, tunnels, p.judge, deps.Trusted)
 	return p
