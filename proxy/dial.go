@@ -188,7 +188,11 @@ func near(addr netip.Addr, networks []netip.Prefix) bool {
 // dialTCP connects to one address.
 func dialTCP(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
 	d := net.Dialer{KeepAliveConfig: keepAlive}
-	return d.DialContext(ctx, "tcp", addr.String())
+	c, err := d.DialTCP(ctx, "tcp", netip.AddrPort{}, addr)
+	if err != nil {
+		return nil, err // and no interface with a nil connection in it
+	}
+	return c, nil
 }
 
 // interleave orders addresses so that the families take turns, that of the first one
@@ -219,6 +223,13 @@ func interleave(addrs []netip.Addr) []netip.Addr {
 // tried; the next begins when one has failed, or has said nothing for attemptDelay
 // (RFC 8305 §5). When it returns, nothing that it started is left.
 func race(ctx context.Context, addrs []netip.AddrPort, dial func(context.Context, netip.AddrPort) (net.Conn, error)) (net.Conn, netip.AddrPort, error) {
+	if len(addrs) == 1 && ctx.Err() == nil { // nothing to start, then
+		conn, err := dial(ctx, addrs[0])
+		if err == nil {
+			return conn, addrs[0], nil
+		}
+		return nil, netip.AddrPort{}, lost(ctx, []error{err}, addrs)
+	}
 	type result struct {
 		i    int // of addrs
 		conn net.Conn
@@ -244,8 +255,7 @@ func race(ctx context.Context, addrs []netip.AddrPort, dial func(context.Context
 		}
 	}()
 
-	causes := make([]string, len(addrs))
-	fault := noFault
+	errs := make([]error, len(addrs))
 	next := time.NewTimer(0)
 	defer next.Stop()
 	for ended < started || started < len(addrs) && ctx.Err() == nil {
@@ -260,21 +270,31 @@ func race(ctx context.Context, addrs []netip.AddrPort, dial func(context.Context
 			if r.err == nil {
 				return r.conn, addrs[r.i], nil
 			}
-			f, why := faultOfConnect(r.err)
-			fault = max(fault, f)
-			causes[r.i] = addrs[r.i].Addr().String() + ": " + why
+			errs[r.i] = r.err
 			if ctx.Err() == nil {
 				next.Reset(0)
 			}
 		}
 	}
+	return nil, netip.AddrPort{}, lost(ctx, errs[:started], addrs)
+}
+
+// lost is the error of a race in which the first of the addresses were tried, and each failed.
+func lost(ctx context.Context, errs []error, addrs []netip.AddrPort) error {
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
-		return nil, netip.AddrPort{}, gaveUp(ctx)
-	case started == 0: // the look-up took all the time
-		return nil, netip.AddrPort{}, &dialError{timedOut, fmt.Errorf("connecting: %w", ctx.Err())}
+		return gaveUp(ctx)
+	case len(errs) == 0: // the look-up took all the time
+		return &dialError{timedOut, fmt.Errorf("connecting: %w", ctx.Err())}
 	}
-	return nil, netip.AddrPort{}, &dialError{fault, fmt.Errorf("connecting to %s", strings.Join(causes[:started], ", "))}
+	fault := noFault
+	causes := make([]string, len(errs))
+	for i, err := range errs {
+		f, why := faultOfConnect(err)
+		fault = max(fault, f)
+		causes[i] = addrs[i].Addr().String() + ": " + why
+	}
+	return &dialError{fault, fmt.Errorf("connecting to %s", strings.Join(causes, ", "))}
 }
 
 // gaveUp is the error of what nobody waits for any more.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"tillgate/internal/pktinfo"
 	"tillgate/policy"
@@ -57,7 +58,7 @@ func bind(ctx context.Context, addr string) (bound []*net.TCPListener, err error
 	if err != nil {
 		return nil, err
 	}
-	lc := net.ListenConfig{Control: pktinfo.Ask, KeepAliveConfig: keepAlive}
+	lc := net.ListenConfig{Control: prepare, KeepAlive: -1}
 	lc.SetMultipathTCP(false) // its sockets have neither splice(2) nor the original destination
 	for _, family := range families {
 		l, err := lc.Listen(ctx, "tcp"+family, net.JoinHostPort(host, port))
@@ -71,6 +72,26 @@ func bind(ctx context.Context, addr string) (bound []*net.TCPListener, err error
 		port = fmt.Sprint(l.Addr().(*net.TCPAddr).Port) // the kernel chooses one for 0
 	}
 	return bound, nil
+}
+
+// prepare has a listener's connections keep alive: they take that over (tcp(7)), and need no
+// calls of their own for it.
+func prepare(network, address string, c syscall.RawConn) error {
+	if err := pktinfo.Ask(network, address, c); err != nil {
+		return err
+	}
+	var errs [4]error
+	err := c.Control(func(fd uintptr) {
+		for i, o := range [len(errs)]struct{ level, option, value int }{
+			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+			{unix.SOL_TCP, unix.TCP_KEEPIDLE, int(keepAlive.Idle / time.Second)},
+			{unix.SOL_TCP, unix.TCP_KEEPINTVL, int(keepAlive.Interval / time.Second)},
+			{unix.SOL_TCP, unix.TCP_KEEPCNT, keepAlive.Count},
+		} {
+			errs[i] = unix.SetsockoptInt(int(fd), o.level, o.option, o.value)
+		}
+	})
+	return errors.Join(append(errs[:], err)...)
 }
 
 // Addrs are the addresses that are bound: of Config.Listen and of Config.Intercept.

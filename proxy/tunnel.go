@@ -93,8 +93,8 @@ func newTunnel(client, server *net.TCPConn, early []byte, idle time.Duration) *t
 	return t
 }
 
-// run returns when the tunnel has ended and both connections are closed. It
-// expects no deadlines on them but old ones.
+// run returns when the tunnel has ended and both connections are closed. The client's may
+// have deadlines, which end with that.
 //
 // The streams are run from as shallow a place as can be: what lies below them
 // decides whether the stack of an idle tunnel's goroutine has 2 KB or 4.
@@ -115,12 +115,9 @@ func (t *tunnel) run(ctx context.Context) tunnelEnd {
 
 // begin prepares the connections and all that can end the tunnel from outside.
 func (t *tunnel) begin(ctx context.Context) (unwatch func() bool) {
-	for _, c := range []*net.TCPConn{t.client, t.server} {
-		// These fail on a closed connection only, which the streams will find.
-		// TCP_NODELAY is Go's default: what was sent at once is passed on at once.
-		c.SetDeadline(time.Time{})
-		c.SetKeepAliveConfig(keepAlive)
-	}
+	// This fails on a closed connection only, which the streams will find. The server's has
+	// no deadline. TCP_NODELAY is Go's default: what was sent at once is passed on at once.
+	t.client.SetDeadline(time.Time{})
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.timer = time.AfterFunc(t.quiet.idle, t.check)

@@ -34,14 +34,38 @@ func TestTunnelUrgent(t *testing.T) {
 	}
 }
 
-func TestTunnelOptions(t *testing.T) {
+// The deadline of the hello is not the tunnel's.
+func TestTunnelDeadline(t *testing.T) {
 	r := newRig(t, "early", time.Hour)
-	r.tunnel.client.SetDeadline(time.Now()) // of the hello
+	r.tunnel.client.SetDeadline(time.Now())
 	r.start(t)
 	hear(t, r.server, "early")
 	say(t, r.client, "late")
 	hear(t, r.server, "late")
-	for _, c := range []*net.TCPConn{r.tunnel.client, r.tunnel.server} {
+	r.cancel(nil)
+	if got, want := r.wait(t), (tunnelEnd{Up: 9, By: byStop}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// Both connections of a tunnel keep alive, in the way of handhelds.
+func TestKeepAlive(t *testing.T) {
+	listeners, err := bind(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listeners[0].Close()
+	dialled, err := dialTCP(t.Context(), listeners[0].Addr().(*net.TCPAddr).AddrPort())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dialled.Close()
+	accepted, err := listeners[0].AcceptTCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer accepted.Close()
+	for _, c := range []*net.TCPConn{accepted, dialled.(*net.TCPConn)} {
 		control(c, func(fd int) {
 			for _, o := range []struct{ level, option, want int }{
 				{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
@@ -51,13 +75,9 @@ func TestTunnelOptions(t *testing.T) {
 				{unix.SOL_TCP, unix.TCP_NODELAY, 1},
 			} {
 				if got, err := unix.GetsockoptInt(fd, o.level, o.option); err != nil || got != o.want {
-					t.Errorf("option %d is %d, %v, want %d", o.option, got, err, o.want)
+					t.Errorf("%v: option %d is %d, %v, want %d", c.LocalAddr(), o.option, got, err, o.want)
 				}
 			}
 		})
-	}
-	r.cancel(nil)
-	if got, want := r.wait(t), (tunnelEnd{Up: 9, By: byStop}); got != want {
-		t.Errorf("%+v, want %+v", got, want)
 	}
 }
