@@ -3,17 +3,22 @@ package proxy
 import (
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
 
-// A stream passes on what one end of a tunnel says to the other, in the kernel:
-// a *net.TCPConn that reads from another uses splice(2).
+// A stream passes on what one end of a tunnel says to the other.
+//
+// What is said in turns, as most is, is read and written: two system calls a message, of
+// which the first also tells when there is none, the end and errors. What fills the buffer is
+// followed by more, most often: that is moved in the kernel, since a *net.TCPConn that reads
+// from another uses splice(2).
 //
 // That takes a pipe before there is anything to read, so a bare io.Copy holds
 // two descriptors for as long as nobody speaks. A stream waits without one: it
-// asks for the number of bytes that are there, and copies just these. While it
+// asks for the number of bytes that are there, and moves just these. While it
 // waits it has no buffer either.
 type stream struct {
 	src, dst *net.TCPConn
@@ -22,10 +27,19 @@ type stream struct {
 	bytes    uint64      // that dst has taken, for when run has returned
 	busy     atomic.Bool // there is something that dst has yet to take
 	look     func(uintptr) bool
-	ready    int   // what look found: bytes, of which it may be unable to tell how many,
+	bulk     bool        // the buffer was filled the last time
+	ready    int         // what look found: bytes to be moved in the kernel,
+	buf      *[size]byte // or bytes that it has read,
+	n        int
 	readErr  error // or the end or an error
 	some     io.LimitedReader
 }
+
+// size is that of the buffer by which messages are passed on. A tunnel of which a side does
+// not read holds one each way.
+const size = 8 << 10
+
+var buffers = sync.Pool{New: func() any { return new([size]byte) }}
 
 // run copies until src has no more to say or one side fails, and tells which
 // side it was. With neither error, src said that it has no more (FIN).
@@ -43,25 +57,28 @@ func (s *stream) run() (readErr, writeErr error) {
 	}
 	s.look = s.lookAt // once: it would be a piece of garbage each time
 	for {
-		if err := raw.Read(s.look); err != nil {
-			return err, nil
-		}
+		err := raw.Read(s.look)
 		switch {
+		case err != nil:
+			return err, nil
 		case s.readErr == io.EOF:
 			return nil, nil
 		case s.readErr != nil:
 			return s.readErr, nil
 		}
-		s.busy.Store(true)
-		if s.ready == 0 {
-			if readErr, writeErr = s.copyUncounted(); readErr != nil || writeErr != nil {
-				return readErr, writeErr
+		if s.ready > 0 {
+			// These bytes are there, so that an error is dst's.
+			s.some = io.LimitedReader{R: s.src, N: int64(s.ready)}
+			n, err := s.dst.ReadFrom(&s.some)
+			if s.took(n, err) != nil {
+				return nil, err
 			}
 			continue
 		}
-		// These bytes are there, so that an error is dst's.
-		s.some = io.LimitedReader{R: s.src, N: int64(s.ready)}
-		if n, err := s.dst.ReadFrom(&s.some); s.took(n, err) != nil {
+		n, err := s.dst.Write(s.buf[:s.n])
+		buffers.Put(s.buf)
+		s.buf = nil
+		if s.took(int64(n), err) != nil {
 			return nil, err
 		}
 	}
@@ -77,51 +94,40 @@ func (s *stream) took(n int64, err error) error {
 
 // lookAt reports whether there is something to do: bytes, the end or an error.
 // If not, the runtime parks the goroutine until there may be.
+//
+// The kernel does not count all that can be read: neither what came with the SYN while the
+// handshake goes on (TCP Fast Open), nor what is behind urgent data. Of the latter splice(2)
+// waits at the urgent byte for ever; a read passes over it, and leaves it out, as any that
+// does not ask for it (tcp(7), SO_OOBINLINE).
 func (s *stream) lookAt(fd uintptr) bool {
-	s.ready, s.readErr = 0, nil
-	if n, err := unix.IoctlGetUint32(int(fd), unix.SIOCINQ); err == nil && n > 0 {
-		s.ready = int(n)
+	s.ready = 0
+	if s.bulk {
+		if n, err := unix.IoctlGetUint32(int(fd), unix.SIOCINQ); err == nil && n > size {
+			s.ready = int(n)
+			s.busy.Store(true)
+			return true
+		}
+		s.bulk = false
+	}
+	buf := buffers.Get().(*[size]byte)
+	n, err := unix.Read(int(fd), buf[:])
+	for err == unix.EINTR {
+		n, err = unix.Read(int(fd), buf[:])
+	}
+	if n > 0 {
+		s.buf, s.n, s.bulk = buf, n, n == size
+		s.busy.Store(true)
 		return true
 	}
-	// Most often there is nothing; poll says so without making garbage.
-	poll := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	if n, err := unix.Poll(poll[:], 0); err == nil && n == 0 {
+	buffers.Put(buf)
+	switch err {
+	case unix.EAGAIN:
 		return false
+	case nil:
+		err = io.EOF
 	}
-	var b [1]byte
-	for {
-		n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err == unix.EAGAIN:
-			return false
-		case err != nil:
-			s.readErr = err
-		case n == 0:
-			s.readErr = io.EOF
-		}
-		return true
-	}
-}
-
-// copyUncounted copies bytes that can be read but that the kernel does not
-// count: those that came with the SYN while the handshake goes on (TCP Fast
-// Open), and those behind urgent data. splice(2) waits at urgent data for ever;
-// a read passes over it, and leaves out the urgent byte, as any that does not
-// ask for it (tcp(7), SO_OOBINLINE).
-func (s *stream) copyUncounted() (readErr, writeErr error) {
-	var buf [2 << 10]byte
-	n, err := s.src.Read(buf[:])
-	if n == 0 {
-		s.busy.Store(false)
-		if err == io.EOF {
-			err = nil // it comes again
-		}
-		return err, nil
-	}
-	n, err = s.dst.Write(buf[:n])
-	return nil, s.took(int64(n), err)
+	s.readErr = err
+	return true
 }
 
 // unsettled is the number of bytes that the kernel has taken for c and that the
@@ -152,6 +158,19 @@ func isDead(fd int) bool {
 	const closed = 7 // TCP_CLOSE of linux/tcp_states.h
 	i, err := unix.GetsockoptTCPInfo(fd, unix.SOL_TCP, unix.TCP_INFO)
 	return err == nil && i.State == closed
+}
+
+// awaitReset returns syscall.ECONNRESET when c is dead. Any other error is that of a read
+// which nothing came to, as at the deadline.
+func awaitReset(c *net.TCPConn) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if err := raw.Read(func(fd uintptr) bool { return isDead(int(fd)) }); err != nil {
+		return err
+	}
+	return unix.ECONNRESET
 }
 
 // control runs f unless c is closed.
