@@ -100,9 +100,13 @@ func (w hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		first, _ := rw.Reader.Peek(rw.Reader.Buffered())
 		t.early = append(append(t.early, first...), w.h.gate.rest()...)
 	}
-	c := w.h.peer.TCPConn
-	c.SetWriteDeadline(time.Now().Add(w.h.p.cfg.HelloTimeout))
-	return lingering{c}, rw, nil
+	return w.h.letGo(), rw, nil
+}
+
+// letGo is the connection as goproxy gets it, to tell the client of a failure.
+func (h *httpConn) letGo() net.Conn {
+	h.peer.SetWriteDeadline(time.Now().Add(h.p.cfg.HelloTimeout))
+	return lingering{h.peer.TCPConn}
 }
 
 // lingering is a connection that is closed only when the client has had the time to read

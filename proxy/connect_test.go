@@ -29,96 +29,101 @@ func answerOf(t *testing.T, raw string) (status, proxyStatus, body string) {
 	return strings.TrimPrefix(lines[0], "HTTP/1.1 "), proxyStatus, body
 }
 
+const (
+	forbidden = "403 Forbidden"
+	bad       = "400 Bad Request"
+)
+
+var longTarget = strings.Repeat("a.", 200) + "pay.example"
+
+// connectTargets are those that get no tunnel, with the answer and the record of each.
+var connectTargets = []struct{ target, status, record string }{
+	// Names that no rule has.
+	{"evil.example:443", forbidden, `deny not-documented "evil.example":443`},
+	{"EVIL.Example.:443", forbidden, `deny not-documented "evil.example":443`},
+	{"pay.example:443", forbidden, `deny not-documented "pay.example":443`},
+	{"api.pay.example.evil.example:443", forbidden, `deny not-documented "api.pay.example.evil.example":443`},
+	{"xapi-pay.example:443", forbidden, `deny not-documented "xapi-pay.example":443`},
+	{"xn--pi-7ka.pay.exampl:443", forbidden, `deny not-documented "xn--pi-7ka.pay.exampl":443`},
+	{"bad.pay.example:443", forbidden, `deny denied-by-policy "bad.pay.example":443`},
+	{"BAD.pay.example.:443", forbidden, `deny denied-by-policy "bad.pay.example":443`},
+	{"office.example:443", forbidden, `deny other-class "office.example":443`},
+	// Ports.
+	{"api.pay.example:80", forbidden, `deny port "api.pay.example":80`},
+	{"api.pay.example:8443", forbidden, `deny port "api.pay.example":8443`},
+	{"api.pay.example:65535", forbidden, `deny port "api.pay.example":65535`},
+	{"api.pay.example:65536", bad, `deny malformed "api.pay.example":0`},
+	{"api.pay.example:0", bad, `deny malformed "api.pay.example":0`},
+	{"api.pay.example:00443", bad, `deny malformed "api.pay.example":0`},
+	{"api.pay.example:-443", bad, `deny malformed "api.pay.example":0`},
+	{"api.pay.example:+443", bad, `deny malformed "api.pay.example":0`},
+	{"api.pay.example:0x1bb", bad, `deny malformed "api.pay.example":0`},
+	{"api.pay.example:https", bad, `deny malformed "api.pay.example":0`},
+	{"api.pay.example:", bad, `deny malformed "api.pay.example":0`},
+	{"api.pay.example", bad, `deny malformed "api.pay.example":0`},
+	{"api.pay.example:443/", bad, `deny malformed "api.pay.example":0`},
+	{"api.pay.example:443/../x", bad, `deny malformed "api.pay.example":0`},
+	{"api.pay.example:443?x", bad, `deny malformed "api.pay.example":0`},
+	{"api.pay.example:443#x", bad, `deny malformed "api.pay.example":0`},
+	// Dots.
+	{"api.pay.example..:443", forbidden, `deny bad-name "api.pay.example..":443`},
+	{".api.pay.example:443", forbidden, `deny bad-name ".api.pay.example":443`},
+	{"api..pay.example:443", forbidden, `deny bad-name "api..pay.example":443`},
+	{".:443", forbidden, `deny bad-name ".":443`},
+	{":443", forbidden, `deny bad-name "":443`},
+	// Other spellings of names.
+	{"user@api.pay.example:443", forbidden, `deny bad-name "user@api.pay.example":443`},
+	{"user:pw@api.pay.example:443", forbidden, `deny bad-name "user:pw@api.pay.example":443`},
+	{"api.pay.example:443@evil.example:443", forbidden, `deny bad-name "api.pay.example:443@evil.example":443`},
+	{"evil.example#@api.pay.example:443", forbidden, `deny bad-name "evil.example#@api.pay.example":443`},
+	{"evil.example/api.pay.example:443", forbidden, `deny bad-name "evil.example/api.pay.example":443`},
+	{`evil.example\.api.pay.example:443`, forbidden, `deny bad-name "evil.example\\.api.pay.example":443`},
+	{"evil.example\x00.pay.example:443", forbidden, `deny bad-name "evil.example\x00.pay.example":443`},
+	{"evil.example%00.pay.example:443", forbidden, `deny bad-name "evil.example%00.pay.example":443`},
+	{"%61pi.pay.example:443", forbidden, `deny bad-name "%61pi.pay.example":443`},
+	{"evil.example\t.pay.example:443", forbidden, `deny bad-name "evil.example\t.pay.example":443`},
+	{"evil.example api.pay.example:443", forbidden, `deny bad-name "evil.example api.pay.example":443`},
+	{"evil.example\r.pay.example:443", forbidden, `deny bad-name "evil.example\r.pay.example":443`},
+	{"*.pay.example:443", forbidden, `deny bad-name "*.pay.example":443`},
+	{"-x.pay.example:443", forbidden, `deny bad-name "-x.pay.example":443`},
+	{"x-.pay.example:443", forbidden, `deny bad-name "x-.pay.example":443`},
+	{"аpi.pay.example:443", forbidden, `deny bad-name "аpi.pay.example":443`}, // a Cyrillic а
+	{"api。pay。example:443", forbidden, `deny bad-name "api。pay。example":443`},
+	{"\xff.pay.example:443", forbidden, `deny bad-name "\xff.pay.example":443`},
+	{"http://api.pay.example:443", forbidden, `deny bad-name "http://api.pay.example":443`},
+	{strings.Repeat("x", 64) + ".pay.example:443", forbidden, `deny bad-name "` + strings.Repeat("x", 64) + `.pay.example":443`},
+	{longTarget + ":443", forbidden, fmt.Sprintf(`deny bad-name %q:443`, longTarget[:maxNoName])},
+	{"api.pay.example:443:443", forbidden, `deny bad-name "api.pay.example:443":443`},
+	// Addresses.
+	{"8.8.0.1:443", forbidden, `deny ip-literal "8.8.0.1":443`},
+	{"127.0.0.1:443", forbidden, `deny ip-literal "127.0.0.1":443`},
+	{"8.8.0.1.:443", forbidden, `deny ip-literal "8.8.0.1":443`},
+	{"127.1:443", forbidden, `deny ip-literal "127.1":443`},
+	{"0177.0.0.1:443", forbidden, `deny ip-literal "0177.0.0.1":443`},
+	{"2130706433:443", forbidden, `deny ip-literal "2130706433":443`},
+	{"0x7f000001:443", forbidden, `deny ip-literal "0x7f000001":443`},
+	{"0X7F.1:443", forbidden, `deny ip-literal "0x7f.1":443`},
+	{"x.0x:443", forbidden, `deny ip-literal "x.0x":443`},
+	{"[::1]:443", forbidden, `deny ip-literal "[::1]":443`},
+	{"[::ffff:8.8.0.1]:443", forbidden, `deny ip-literal "[::ffff:8.8.0.1]":443`},
+	{"::1", forbidden, `deny ip-literal "::1":0`},
+	{"2001:db8::1:443", forbidden, `deny ip-literal "2001:db8::1:443":0`},
+	{"[fe80::1%eth0]:443", forbidden, `deny bad-name "[fe80::1%eth0]":443`},
+	{"[fe80::1%25eth0]:443", forbidden, `deny bad-name "[fe80::1%25eth0]":443`},
+	{"[api.pay.example]:443", forbidden, `deny bad-name "[api.pay.example]":443`},
+	{"[v1.x]:443", forbidden, `deny bad-name "[v1.x]":443`},
+	{"[]:443", forbidden, `deny bad-name "[]":443`},
+	// What is no authority at all.
+	{"/", forbidden, `deny bad-name "/":0`},
+	{"/api.pay.example:443", forbidden, `deny bad-name "/api.pay.example":443`},
+	{"*", forbidden, `deny bad-name "*":0`},
+	{"", forbidden, `deny bad-name "":0`},
+}
+
 // TestConnectTargets: whatever stands where the target should gets the answer and the
 // record that it deserves, and nothing is looked up or dialled.
 func TestConnectTargets(t *testing.T) {
-	const (
-		forbidden = "403 Forbidden"
-		bad       = "400 Bad Request"
-	)
-	long := strings.Repeat("a.", 200) + "pay.example"
-	for _, tt := range []struct{ target, status, record string }{
-		// Names that no rule has.
-		{"evil.example:443", forbidden, `deny not-documented "evil.example":443`},
-		{"EVIL.Example.:443", forbidden, `deny not-documented "evil.example":443`},
-		{"pay.example:443", forbidden, `deny not-documented "pay.example":443`},
-		{"api.pay.example.evil.example:443", forbidden, `deny not-documented "api.pay.example.evil.example":443`},
-		{"xapi-pay.example:443", forbidden, `deny not-documented "xapi-pay.example":443`},
-		{"xn--pi-7ka.pay.exampl:443", forbidden, `deny not-documented "xn--pi-7ka.pay.exampl":443`},
-		{"bad.pay.example:443", forbidden, `deny denied-by-policy "bad.pay.example":443`},
-		{"BAD.pay.example.:443", forbidden, `deny denied-by-policy "bad.pay.example":443`},
-		{"office.example:443", forbidden, `deny other-class "office.example":443`},
-		// Ports.
-		{"api.pay.example:80", forbidden, `deny port "api.pay.example":80`},
-		{"api.pay.example:8443", forbidden, `deny port "api.pay.example":8443`},
-		{"api.pay.example:65535", forbidden, `deny port "api.pay.example":65535`},
-		{"api.pay.example:65536", bad, `deny malformed "api.pay.example":0`},
-		{"api.pay.example:0", bad, `deny malformed "api.pay.example":0`},
-		{"api.pay.example:00443", bad, `deny malformed "api.pay.example":0`},
-		{"api.pay.example:-443", bad, `deny malformed "api.pay.example":0`},
-		{"api.pay.example:+443", bad, `deny malformed "api.pay.example":0`},
-		{"api.pay.example:0x1bb", bad, `deny malformed "api.pay.example":0`},
-		{"api.pay.example:https", bad, `deny malformed "api.pay.example":0`},
-		{"api.pay.example:", bad, `deny malformed "api.pay.example":0`},
-		{"api.pay.example", bad, `deny malformed "api.pay.example":0`},
-		{"api.pay.example:443/", bad, `deny malformed "api.pay.example":0`},
-		{"api.pay.example:443/../x", bad, `deny malformed "api.pay.example":0`},
-		{"api.pay.example:443?x", bad, `deny malformed "api.pay.example":0`},
-		{"api.pay.example:443#x", bad, `deny malformed "api.pay.example":0`},
-		// Dots.
-		{"api.pay.example..:443", forbidden, `deny bad-name "api.pay.example..":443`},
-		{".api.pay.example:443", forbidden, `deny bad-name ".api.pay.example":443`},
-		{"api..pay.example:443", forbidden, `deny bad-name "api..pay.example":443`},
-		{".:443", forbidden, `deny bad-name ".":443`},
-		{":443", forbidden, `deny bad-name "":443`},
-		// Other spellings of names.
-		{"user@api.pay.example:443", forbidden, `deny bad-name "user@api.pay.example":443`},
-		{"user:pw@api.pay.example:443", forbidden, `deny bad-name "user:pw@api.pay.example":443`},
-		{"api.pay.example:443@evil.example:443", forbidden, `deny bad-name "api.pay.example:443@evil.example":443`},
-		{"evil.example#@api.pay.example:443", forbidden, `deny bad-name "evil.example#@api.pay.example":443`},
-		{"evil.example/api.pay.example:443", forbidden, `deny bad-name "evil.example/api.pay.example":443`},
-		{`evil.example\.api.pay.example:443`, forbidden, `deny bad-name "evil.example\\.api.pay.example":443`},
-		{"evil.example\x00.pay.example:443", forbidden, `deny bad-name "evil.example\x00.pay.example":443`},
-		{"evil.example%00.pay.example:443", forbidden, `deny bad-name "evil.example%00.pay.example":443`},
-		{"%61pi.pay.example:443", forbidden, `deny bad-name "%61pi.pay.example":443`},
-		{"evil.example\t.pay.example:443", forbidden, `deny bad-name "evil.example\t.pay.example":443`},
-		{"evil.example api.pay.example:443", forbidden, `deny bad-name "evil.example api.pay.example":443`},
-		{"evil.example\r.pay.example:443", forbidden, `deny bad-name "evil.example\r.pay.example":443`},
-		{"*.pay.example:443", forbidden, `deny bad-name "*.pay.example":443`},
-		{"-x.pay.example:443", forbidden, `deny bad-name "-x.pay.example":443`},
-		{"x-.pay.example:443", forbidden, `deny bad-name "x-.pay.example":443`},
-		{"аpi.pay.example:443", forbidden, `deny bad-name "аpi.pay.example":443`}, // a Cyrillic а
-		{"api。pay。example:443", forbidden, `deny bad-name "api。pay。example":443`},
-		{"\xff.pay.example:443", forbidden, `deny bad-name "\xff.pay.example":443`},
-		{"http://api.pay.example:443", forbidden, `deny bad-name "http://api.pay.example":443`},
-		{strings.Repeat("x", 64) + ".pay.example:443", forbidden, `deny bad-name "` + strings.Repeat("x", 64) + `.pay.example":443`},
-		{long + ":443", forbidden, fmt.Sprintf(`deny bad-name %q:443`, long[:maxNoName])},
-		{"api.pay.example:443:443", forbidden, `deny bad-name "api.pay.example:443":443`},
-		// Addresses.
-		{"8.8.0.1:443", forbidden, `deny ip-literal "8.8.0.1":443`},
-		{"127.0.0.1:443", forbidden, `deny ip-literal "127.0.0.1":443`},
-		{"8.8.0.1.:443", forbidden, `deny ip-literal "8.8.0.1":443`},
-		{"127.1:443", forbidden, `deny ip-literal "127.1":443`},
-		{"0177.0.0.1:443", forbidden, `deny ip-literal "0177.0.0.1":443`},
-		{"2130706433:443", forbidden, `deny ip-literal "2130706433":443`},
-		{"0x7f000001:443", forbidden, `deny ip-literal "0x7f000001":443`},
-		{"0X7F.1:443", forbidden, `deny ip-literal "0x7f.1":443`},
-		{"x.0x:443", forbidden, `deny ip-literal "x.0x":443`},
-		{"[::1]:443", forbidden, `deny ip-literal "[::1]":443`},
-		{"[::ffff:8.8.0.1]:443", forbidden, `deny ip-literal "[::ffff:8.8.0.1]":443`},
-		{"::1", forbidden, `deny ip-literal "::1":0`},
-		{"2001:db8::1:443", forbidden, `deny ip-literal "2001:db8::1:443":0`},
-		{"[fe80::1%eth0]:443", forbidden, `deny bad-name "[fe80::1%eth0]":443`},
-		{"[fe80::1%25eth0]:443", forbidden, `deny bad-name "[fe80::1%25eth0]":443`},
-		{"[api.pay.example]:443", forbidden, `deny bad-name "[api.pay.example]":443`},
-		{"[v1.x]:443", forbidden, `deny bad-name "[v1.x]":443`},
-		{"[]:443", forbidden, `deny bad-name "[]":443`},
-		// What is no authority at all.
-		{"/", forbidden, `deny bad-name "/":0`},
-		{"/api.pay.example:443", forbidden, `deny bad-name "/api.pay.example":443`},
-		{"*", forbidden, `deny bad-name "*":0`},
-		{"", forbidden, `deny bad-name "":0`},
-	} {
+	for _, tt := range connectTargets {
 		s := newStore(t, nowhere(t))
 		raw := s.explicit().ask("CONNECT " + tt.target + " HTTP/1.1" + crlf2)
 		status, proxyStatus, body := answerOf(t, raw)

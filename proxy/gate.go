@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"tillgate/policy"
@@ -37,6 +36,7 @@ type gate struct {
 	chunks  chunkReader
 	begun   bool   // the first line is known to be one of a request
 	heads   int    // that passed
+	target  string // of the CONNECT, in stateTunnel
 	fault   *fault // in stateRefused
 	refused []byte // what the client said from there on
 
@@ -72,24 +72,32 @@ func newGate(conn net.Conn, early []byte) *gate {
 // Read gives no more than what is left of one message. Of a body with a fault, the error
 // is the *fault.
 func (g *gate) Read(p []byte) (int, error) {
+	if err := g.await(); err != nil {
+		return 0, err
+	}
+	n := copy(p, g.buf[:g.passed])
+	g.buf, g.passed = g.buf[n:], g.passed-n
+	return n, nil
+}
+
+// await returns when there is something to pass on, or never will be: then with an error.
+func (g *gate) await() error {
 	for {
 		if g.passed == 0 && len(g.buf) > 0 {
 			g.examine()
 		}
 		switch {
 		case g.passed > 0:
-			n := copy(p, g.buf[:g.passed])
-			g.buf, g.passed = g.buf[n:], g.passed-n
-			return n, nil
+			return nil
 		case g.state == stateRefused:
-			return 0, g.fault
+			return g.fault
 		}
 		switch err := g.fill(); {
 		case err == nil:
 		case g.unaware && g.timedOut && g.heads == 0:
 			g.refuse(&fault{plane: policy.HTTP, reason: policy.NoHello, detail: "no whole request"})
 		default:
-			return 0, err
+			return err
 		}
 	}
 }
@@ -124,14 +132,7 @@ func (g *gate) hold() error {
 	if !ok {
 		return io.EOF
 	}
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return err
-	}
-	if err := raw.Read(func(fd uintptr) bool { return isDead(int(fd)) }); err != nil {
-		return err
-	}
-	return syscall.ECONNRESET
+	return awaitReset(c)
 }
 
 // examine sets passed to what of the buffer may be read.
@@ -190,7 +191,7 @@ func (g *gate) examineHead() {
 	g.passed, g.seen, g.begun = end, 0, false
 	switch {
 	case h.connect:
-		g.state = stateTunnel
+		g.state, g.target = stateTunnel, h.target
 	case h.chunked:
 		g.state = stateChunks
 	case h.length > 0:

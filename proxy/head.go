@@ -25,6 +25,7 @@ const (
 // A head is what the head of a request tells of how the connection goes on.
 type head struct {
 	connect bool
+	target  string // as the request line has it
 	chunked bool
 	length  int64 // of the body, where it is not chunked
 }
@@ -44,7 +45,7 @@ func (f *fault) Error() string { return "refused by the gate: " + f.detail }
 // A headReader is a head while it is read.
 type headReader struct {
 	head
-	method, target, version string
+	method, version string
 
 	asked    authority // that of the target
 	absolute bool      // the target is a URL

@@ -66,14 +66,22 @@ type httpConn struct {
 // connection is closed, tunnel and all. When ctx ends, no new request is taken.
 func (p *Proxy) serveProxy(ctx context.Context, c *peer) {
 	h := &httpConn{p: p, peer: c, gate: newGate(c.TCPConn, nil)}
-	h.serve(ctx)
+	c.SetReadDeadline(time.Now().Add(p.cfg.HelloTimeout))
+	if h.gate.await() == nil && !h.connectAtOnce(ctx) {
+		h.serve(ctx)
+	}
+	h.goOn(ctx)
+}
+
+// goOn is what follows when the HTTP of a client that knows of the proxy has ended.
+func (h *httpConn) goOn(ctx context.Context) {
 	if h.tunnel != nil {
-		p.serveTunnel(ctx, c, h.tunnel)
+		h.p.serveTunnel(ctx, h.peer, h.tunnel)
 		return
 	}
-	c.Close()
+	h.peer.Close()
 	if h.silent(ctx) {
-		p.deny(c.attempt(policy.Connect, "", 0), policy.NoHello, "no whole request")
+		h.p.deny(h.peer.attempt(policy.Connect, "", 0), policy.NoHello, "no whole request")
 	}
 }
 
