@@ -115,8 +115,8 @@ type lingering struct{ *net.TCPConn }
 
 func (c lingering) Close() error { return linger(c.TCPConn) }
 
-// serveTunnel tells the client that it has its tunnel, sees that it goes where the CONNECT
-// said, and runs it. It closes both connections.
+// serveTunnel tells the client that it has its tunnel, and sees that it goes where the CONNECT
+// said. Else it closes both connections.
 func (p *Proxy) serveTunnel(ctx context.Context, c *peer, o *opened) {
 	c.SetDeadline(time.Now().Add(p.cfg.HelloTimeout))
 	io.WriteString(c, "HTTP/1.1 200 Connection established\r\n\r\n") // if it fails, so does what follows

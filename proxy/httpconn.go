@@ -63,7 +63,7 @@ type httpConn struct {
 }
 
 // serveProxy serves a connection of a client that knows of the proxy. It returns when the
-// connection is closed, tunnel and all. When ctx ends, no new request is taken.
+// connection is closed, or has become a tunnel. When ctx ends, no new request is taken.
 func (p *Proxy) serveProxy(ctx context.Context, c *peer) {
 	h := &httpConn{p: p, peer: c, gate: newGate(c.TCPConn, nil)}
 	c.SetReadDeadline(time.Now().Add(p.cfg.HelloTimeout))
@@ -86,7 +86,7 @@ func (h *httpConn) goOn(ctx context.Context) {
 }
 
 // serveHTTPConn serves a redirected connection that begins as HTTP, with the early bytes.
-// It returns when the connection is closed.
+// It returns when the connection is closed, or has become a tunnel.
 func (p *Proxy) serveHTTPConn(ctx context.Context, c *peer, meant netip.AddrPort, early []byte) {
 	h := &httpConn{p: p, peer: c, gate: newGate(c.TCPConn, early), port: meant.Port(), meant: meant.Addr()}
 	h.gate.unaware, h.gate.box = true, c.local.Addr()

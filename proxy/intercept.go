@@ -23,7 +23,8 @@ type redirected struct {
 
 // intercept serves a connection that the firewall has redirected to here: it finds out
 // which host is meant, and goes the way of all attempts to that. It returns when the
-// connection is closed. When ctx ends, it is not served any more unless it is a tunnel.
+// connection is closed, or has become a tunnel. When ctx ends, it is not served any more
+// unless it has.
 func (p *Proxy) intercept(ctx context.Context, c *peer) {
 	meant, ok := p.meant(c)
 	if !ok {

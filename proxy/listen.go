@@ -152,10 +152,7 @@ func (p *Proxy) accept(ctx context.Context, l *net.TCPListener, plane policy.Pla
 			p.stats.connections.Add(1)
 			c := p.newPeer(conn)
 			if p.welcome(c, plane) {
-				conns.Go(func() {
-					defer c.giveUpPlace()
-					serve(ctx, c)
-				})
+				attend(ctx, &conns, c, serve)
 			}
 		case errors.Is(err, net.ErrClosed):
 			return nil
@@ -168,6 +165,23 @@ func (p *Proxy) accept(ctx context.Context, l *net.TCPListener, plane policy.Pla
 			}
 		}
 	}
+}
+
+// attend serves a connection to its end in goroutines of the group, and then gives back its
+// place. A tunnel has one of its own: what the stack of the first has grown to, with TLS and
+// all, would stay with it for as long as the tunnel lasts.
+func attend(ctx context.Context, conns *sync.WaitGroup, c *peer, serve func(context.Context, *peer)) {
+	conns.Go(func() {
+		serve(ctx, c)
+		if c.carry == nil {
+			c.giveUpPlace()
+			return
+		}
+		conns.Go(func() {
+			c.carry()
+			c.giveUpPlace()
+		})
+	})
 }
 
 // newPeer finds out what there is to know of a connection.

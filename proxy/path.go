@@ -24,6 +24,10 @@ type peer struct {
 	guest   *guest
 	slot    *slot
 	unwatch func() bool
+
+	// carry runs the tunnel that the connection has become, and returns at its end. nil: it is
+	// none.
+	carry func()
 }
 
 // reset closes the connection without a word.
@@ -145,8 +149,9 @@ func (c *peer) giveUpPlace() {
 	}
 }
 
-// tunnel relays between client and server until both are done, and writes the record
-// of the end. The early bytes are what the client sent already. It closes both.
+// tunnel has the connection become a tunnel: what carries it relays between client and server
+// until both are done, closes them, and writes the record of the end. The early bytes are what
+// the client sent already.
 func (p *Proxy) tunnel(a *attempt, early []byte, server *net.TCPConn) {
 	c := a.peer
 	if a.noSNI && !a.original.IsValid() {
@@ -162,7 +167,7 @@ func (p *Proxy) tunnel(a *attempt, early []byte, server *net.TCPConn) {
 	}
 	t := newTunnel(c.TCPConn, server, early, p.cfg.IdleTimeout)
 	t.speed.fastest = &p.stats.fastest
-	p.closed(rec, t.run(c.slot.ctx))
+	c.carry = func() { p.closed(rec, t.run(c.slot.ctx)) }
 }
 
 // endBefore is the end of a tunnel that was cut before it began.
