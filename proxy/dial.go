@@ -188,11 +188,9 @@ func near(addr netip.Addr, networks []netip.Prefix) bool {
 // dialTCP connects to one address.
 func dialTCP(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
 	d := net.Dialer{KeepAliveConfig: keepAlive}
-	c, err := d.DialTCP(ctx, "tcp", netip.AddrPort{}, addr)
-	if err != nil {
-		return nil, err // and no interface with a nil connection in it
-	}
-	return c, nil
+	// Not DialTCP, which binds before it connects: each connection would then have a port
+	// that no other has, whatever the host.
+	return d.DialContext(ctx, "tcp", addr.String())
 }
 
 // interleave orders addresses so that the families take turns, that of the first one

@@ -156,7 +156,9 @@ func (t *tunnel) finish(s *stream, from, to party, readErr, writeErr error) {
 		return
 	default:
 		t.note(from, "")
-		s.dst.CloseWrite() // if dst is gone, the other direction finds it
+		if t.quiet.half == 0 || t.end.Why != "" { // else both are done, and closed at once
+			s.dst.CloseWrite() // if dst is gone, the other direction finds it
+		}
 	}
 	if t.quiet.half == 0 {
 		t.quiet.half = time.Since(t.start)
