@@ -13,13 +13,16 @@ type target struct {
 	name string // of its tillgate, too
 	env  []string
 	qemu string
+	// strict: what is read at an address that is no multiple of its size is a fault, which
+	// the kernel of such a machine mends and qemu does not. fsnotify reads so.
+	strict bool
 }
 
 var targets = []target{
-	{"armv6", []string{"GOARCH=arm", "GOARM=6"}, "qemu-arm-static"},
-	{"armv7", []string{"GOARCH=arm", "GOARM=7"}, "qemu-arm-static"},
-	{"arm64", []string{"GOARCH=arm64"}, "qemu-aarch64-static"},
-	{"mipsle", []string{"GOARCH=mipsle", "GOMIPS=softfloat"}, "qemu-mipsel-static"},
+	{"armv6", []string{"GOARCH=arm", "GOARM=6"}, "qemu-arm-static", false},
+	{"armv7", []string{"GOARCH=arm", "GOARM=7"}, "qemu-arm-static", false},
+	{"arm64", []string{"GOARCH=arm64"}, "qemu-aarch64-static", false},
+	{"mipsle", []string{"GOARCH=mipsle", "GOMIPS=softfloat"}, "qemu-mipsel-static", true},
 }
 
 // prepareEmulated builds tillgate for those targets that can be emulated.
@@ -44,7 +47,8 @@ func (l *lab) emulated(ctx context.Context) (t table, err error) {
 		title: "Other processors",
 		head:  []string{"tillgate for", fmt.Sprintf("done within %.0f s", reloadTime.Seconds()), "errors"},
 		notes: `By qemu's user mode (apt-get install qemu-user-static), so this is about being right and not about being fast: the
-same terminals as in the minutes of a shop, of which each answer is looked at, and a change of the policy.`,
+same terminals as in the minutes of a shop, of which each answer is looked at, and a change of the policy;
+not so on mipsle, where fsnotify reads unaligned words, which a kernel mends and qemu does not.`,
 	}
 	for _, target := range targets {
 		if _, err := exec.LookPath(target.qemu); err != nil {
@@ -68,7 +72,12 @@ func (l *lab) emulate(ctx context.Context, t target) (done, wrong string, err er
 		return "", "", err
 	}
 	defer closeShop()
-	if _, err := l.reload(ctx, 1); err != nil {
+	if t.strict {
+		err = pause(ctx, reloadTime)
+	} else {
+		_, err = l.reload(ctx, 1)
+	}
+	if err != nil {
 		return "", "", err
 	}
 	done, wrong = s.told()

@@ -2,3 +2,4 @@ setSecurityPollSuffix("")  -- else dnsdist asks the system resolver for its secu
 setLocal("127.0.0.1:5300")
 addDOHLocal("127.0.0.1:8443", "@DIR@/conf/tls/cert.pem", "@DIR@/conf/tls/key.pem", "/dns-query", {reusePort=false})
 addAction(AllRule(), SpoofAction({"45.0.0.1"}, {ttl=3600}))
+addAction(AllRule(), RCodeAction(DNSRCode.NOERROR)) -- other types, such as the probe's: else they are refused (HTTP status 403)
