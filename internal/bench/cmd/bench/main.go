@@ -50,8 +50,8 @@ func run(ctx context.Context, args []string) error {
 	if o.Rounds < 1 || o.Time < 100*time.Millisecond {
 		return fmt.Errorf("%d rounds of %v measure nothing: give 1 or more, of 100ms or more", o.Rounds, o.Time)
 	}
-	if o.Hour != 0 && (o.Hour < 2*time.Minute || o.Hour%time.Minute != 0) {
-		return fmt.Errorf("-hour %v is not 2 whole minutes or more, or 0", o.Hour)
+	if o.Hour != 0 && (o.Hour < 4*time.Minute || o.Hour%time.Minute != 0) {
+		return fmt.Errorf("-hour %v is not 4 whole minutes or more, or 0", o.Hour)
 	}
 	if *inside {
 		report, err := bench.Run(ctx, o)
