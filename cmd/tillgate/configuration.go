@@ -15,6 +15,16 @@ type configurationError struct {
 	next string
 }
 
+// noRules is a configuration of which rules of the firewall can't be made as it is.
+type noRules struct {
+	dir string
+	err error
+}
+
+func (e noRules) Error() string {
+	return "no rules are made of the configuration in " + e.dir + ": " + e.err.Error()
+}
+
 func (e configurationError) Error() string {
 	text := "the configuration in " + e.dir + " is not good:\n"
 	var problems strictyaml.Problems
@@ -30,7 +40,8 @@ func (e configurationError) Error() string {
 
 func isConfiguration(err error) bool {
 	var c configurationError
-	return errors.As(err, &c)
+	var r noRules
+	return errors.As(err, &c) || errors.As(err, &r)
 }
 
 // fixFiles is what to do when nothing is started.

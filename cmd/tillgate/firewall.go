@@ -192,7 +192,7 @@ func (f *firewallFlags) ofFiles(now time.Time, p process) (firewall.Ruleset, err
 	}
 	r, err := firewall.Rules(set, cfg)
 	if err != nil {
-		return r, configurationError{dir, err, "No rules are made."}
+		return r, noRules{dir, err}
 	}
 	r.Gaps = append(r.Gaps, bridgePorts(classDevices, r.Interfaces)...)
 	return r, nil

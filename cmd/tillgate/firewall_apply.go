@@ -35,7 +35,8 @@ func newFirewallApply(p process) *cobra.Command {
 and would go around them.
 
 Unless ENTER is pressed within a minute, what was there before is put back: so that a
-rule that locks you out does so for a minute. tillgate firewall apply --confirm, in this
+rule that locks you out does so for a minute. It is put back, too, when the session is
+lost, by Ctrl-C, and where there is no terminal to press ENTER at. tillgate firewall apply --confirm, in this
 session or in another, does not wait. The rules are in the kernel only, and a reboot ends
 them: tillgate firewall keep has them in force from the start on, and follows the policy.`,
 		Args: takes(0, 0),
