@@ -107,12 +107,15 @@ func (w *window) open(now time.Time, length time.Duration) bool {
 	return 0 <= d && d < length
 }
 
+// count counts attempts, which may be told later than others that were after them.
 func (w *window) count(n uint64, first, last time.Time) {
-	if w.rest.Count == 0 {
+	if w.rest.Count == 0 || first.Before(w.rest.Time) {
 		w.rest.Time = first
 	}
+	if w.rest.Count == 0 || last.After(w.rest.Until) {
+		w.rest.Until = last
+	}
 	w.rest.Count += n
-	w.rest.Until = last
 }
 
 // write writes what was counted, and lets w count on.

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ListenUDP binds n sockets to one address, among which the kernel shares out the clients,
-// each to one. All are made with control. Port 0 is one port for all.
+// ListenUDP binds n sockets to one address, among which the kernel shares out what
+// comes, by the address and port of who sends it. All are made with control. Port 0 is one port for all.
 //
 // The first is bound as if it were alone: by SO_REUSEPORT all must agree, so an address that
 // another socket has is an error, also if that one would share it. Afterwards only a program
