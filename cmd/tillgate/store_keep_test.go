@@ -212,14 +212,18 @@ func TestStoreKeepStays(t *testing.T) {
 
 	// Another policy has other rules.
 	store.Box.Write(t, "policy.yaml", strings.Replace(storePolicy, "  sunmi: {networks: [10.20.1.0/24, ", "  till: {networks: [10.20.1.0/24, ", 1))
+	waitFor(t, func() bool { // before, the log knows no such class
+		_, err := store.Box.Tillgate(t.Context(), "log", "--class", "till")
+		return err == nil
+	})
 	waitFor(t, func() bool {
 		knock(till, netip.MustParseAddrPort("23.0.0.9:22"))
 		return len(blocked(t, store, "--class", "till")) > 0
 	})
-	kept, err := os.ReadFile(filepath.Join(store.Box.State, rulesFile))
-	if err != nil || !strings.Contains(string(kept), "judge-till") {
-		t.Errorf("kept for the next start: %v\n%s", err, kept)
-	}
+	waitFor(t, func() bool { // they are kept for the next start once they are in force
+		kept, err := os.ReadFile(filepath.Join(store.Box.State, rulesFile))
+		return err == nil && strings.Contains(string(kept), "judge-till")
+	})
 	if status := keeper.Stop(t); status != 0 {
 		t.Errorf("the keeper ended with status %d", status)
 	}
