@@ -27,19 +27,19 @@ type stream struct {
 	bytes    uint64      // that dst has taken, for when run has returned
 	busy     atomic.Bool // there is something that dst has yet to take
 	look     func(uintptr) bool
-	bulk     bool        // the buffer was filled the last time
-	ready    int         // what look found: bytes to be moved in the kernel,
-	buf      *[size]byte // or bytes that it has read,
+	bulk     bool               // the buffer was filled the last time
+	ready    int                // what look found: bytes to be moved in the kernel,
+	buf      *[messageSize]byte // or bytes that it has read,
 	n        int
 	readErr  error // or the end or an error
 	some     io.LimitedReader
 }
 
-// size is that of the buffer by which messages are passed on. A tunnel of which a side does
+// messageSize is that of the buffer by which messages are passed on. A tunnel of which a side does
 // not read holds one each way.
-const size = 8 << 10
+const messageSize = 8 << 10
 
-var buffers = sync.Pool{New: func() any { return new([size]byte) }}
+var buffers = sync.Pool{New: func() any { return new([messageSize]byte) }}
 
 // run copies until src has no more to say or one side fails, and tells which
 // side it was. With neither error, src said that it has no more (FIN).
@@ -102,20 +102,20 @@ func (s *stream) took(n int64, err error) error {
 func (s *stream) lookAt(fd uintptr) bool {
 	s.ready = 0
 	if s.bulk {
-		if n, err := unix.IoctlGetUint32(int(fd), unix.SIOCINQ); err == nil && n > size {
+		if n, err := unix.IoctlGetUint32(int(fd), unix.SIOCINQ); err == nil && n > messageSize {
 			s.ready = int(n)
 			s.busy.Store(true)
 			return true
 		}
 		s.bulk = false
 	}
-	buf := buffers.Get().(*[size]byte)
+	buf := buffers.Get().(*[messageSize]byte)
 	n, err := unix.Read(int(fd), buf[:])
 	for err == unix.EINTR {
 		n, err = unix.Read(int(fd), buf[:])
 	}
 	if n > 0 {
-		s.buf, s.n, s.bulk = buf, n, n == size
+		s.buf, s.n, s.bulk = buf, n, n == messageSize
 		s.busy.Store(true)
 		return true
 	}
