@@ -183,7 +183,7 @@ func TestStoreCheck(t *testing.T) {
 		t.Errorf("its test was denied what it may not: %v, %s", err, log)
 	}
 	if _, err := onTerminal(t, store, pos, nothing)("check", "--class", "sunmi", "--via", pos.Box4.String()); err == nil ||
-		!strings.Contains(err.Error(), `unknown class "sunmi"`) || !strings.Contains(err.Error(), "knows this machine as of class pos") || !strings.Contains(err.Error(), "--config") {
+		!strings.Contains(err.Error(), `unknown class "sunmi"`) || !strings.Contains(err.Error(), "knows this machine, pos") || !strings.Contains(err.Error(), "--config") {
 		t.Errorf("a class that no file here has: %v", err)
 	}
 	// A machine in no class is told so, at the price of one attempt.
