@@ -16,7 +16,7 @@ import (
 type Denials struct {
 	set    *policy.Set
 	now    time.Time
-	groups map[Target]*Denial
+	groups map[denialKey]*Denial
 
 	Attempts uint64    // that were denied, and still would be
 	Unjudged uint64    // of which too little is recorded
@@ -30,13 +30,22 @@ type Denial struct {
 	Decision policy.Decision // by the policy in force
 	Traffic
 
-	client netip.Addr // one of them, and what it came in by
-	iface  string
+	one sight // of them
+}
+
+// A denialKey has attempts together that any policy judges alike.
+type denialKey struct {
+	Target
+	reason policy.Reason // as recorded
+}
+
+func (k denialKey) compare(l denialKey) int {
+	return cmp.Or(k.Target.compare(l.Target), cmp.Compare(k.reason, l.reason))
 }
 
 // NewDenials judges by a policy at now, which is trusted time as in [policy.Request].
 func NewDenials(set *policy.Set, now time.Time) *Denials {
-	return &Denials{set: set, now: now, groups: make(map[Target]*Denial)}
+	return &Denials{set: set, now: now, groups: make(map[denialKey]*Denial)}
 }
 
 // Add takes one record. known is the name by which its client knows the destination, where
@@ -61,15 +70,17 @@ func (d *Denials) Add(r *decision.Record, known string) {
 		return
 	}
 	d.Attempts += n
-	t := s.target(is)
-	g := d.groups[t]
+	key := denialKey{s.target(is), r.Reason}
+	g := d.groups[key]
 	if g == nil {
 		if len(d.groups) == MaxGroups {
 			d.Unlisted += n
 			return
 		}
-		g = &Denial{Target: t, client: s.Client, iface: s.iface}
-		d.groups[t] = g
+		kept := *r
+		s.Record = &kept
+		g = &Denial{Target: key.Target, one: s}
+		d.groups[key] = g
 	}
 	g.Decision = is
 	g.add(r)
@@ -84,18 +95,17 @@ func (d *Denials) list() []*Denial {
 	for _, g := range d.groups {
 		list = append(list, g)
 	}
-	slices.SortFunc(list, func(a, b *Denial) int { return a.Target.compare(b.Target) })
+	slices.SortFunc(list, func(a, b *Denial) int { return a.key().compare(b.key()) })
 	return list
 }
 
 // allowed reports whether a policy allows what was denied, were it to be asked for again.
 func (g *Denial) allowed(set *policy.Set, now time.Time) bool {
-	r := policy.Request{Plane: g.Plane, Client: g.client, Interface: g.iface, Name: g.Name, Port: g.Port, Proto: g.Proto, Now: now}
-	if g.Plane == policy.Firewall {
-		r.Plane = policy.TLS // its port will be redirected
-	}
-	return set.Decide(r).Verdict == policy.Allow
+	is, sure := g.one.judge(set, now)
+	return sure && is.Verdict == policy.Allow
 }
+
+func (g *Denial) key() denialKey { return denialKey{g.Target, g.one.Reason} }
 
 // merge adds up the traffic of two.
 func (t *Traffic) merge(u Traffic) {

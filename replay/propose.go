@@ -21,6 +21,7 @@ type Proposal struct {
 
 	policy policy.File // that it would be added to
 	wishes []*wish
+	rest   []*wish // of which there are too many
 }
 
 // A Grant is a service that there is, for a class that has not got it.
@@ -56,6 +57,8 @@ type Note struct {
 	Target
 	Traffic
 	Why string
+
+	denial *Denial
 }
 
 // A wish is all that a class asked of one name.
@@ -87,13 +90,11 @@ func (d *Denials) Propose() (*Proposal, error) {
 // reviews more, and policy.yaml would not hold many more.
 const maxNames = 1000
 
-// cut leaves out the names that are too many, and counts what was asked of them.
+// cut leaves out the names that are too many.
 func (p *Proposal) cut() {
 	slices.SortStableFunc(p.wishes, func(a, b *wish) int { return cmp.Compare(b.host.Attempts, a.host.Attempts) })
-	for _, w := range p.wishes[min(len(p.wishes), maxNames):] {
-		p.Unlisted += w.host.Attempts
-	}
-	p.wishes = p.wishes[:min(len(p.wishes), maxNames)]
+	n := min(len(p.wishes), maxNames)
+	p.wishes, p.rest = p.wishes[:n], p.wishes[n:]
 }
 
 // policyOf is the file that the classes stand in.
@@ -165,7 +166,7 @@ func (p *Proposal) against(g *Denial) string {
 }
 
 func (p *Proposal) note(g *Denial, why string) {
-	p.Notes = append(p.Notes, Note{g.Target, g.Traffic, why})
+	p.Notes = append(p.Notes, Note{g.Target, g.Traffic, why, g})
 }
 
 // webPort is what a name is most likely asked for.
@@ -313,11 +314,27 @@ func (p *Proposal) verify() error {
 	if err != nil {
 		return fmt.Errorf("adding to policy.yaml as it is written does not work: %w; write each class and service on a line of its own, and try again", err)
 	}
+	// A service of another class, granted whole, may allow more than what it is granted
+	// for, and so what no rule would be proposed for.
+	allowed := make(map[*Denial]bool)
+	for _, g := range p.list() {
+		if g.allowed(set, p.now) {
+			allowed[g] = true
+			p.Allowed += g.Attempts
+		}
+	}
+	p.Notes = slices.DeleteFunc(p.Notes, func(n Note) bool { return allowed[n.denial] })
+	for _, w := range p.rest {
+		for _, g := range w.denials {
+			if !allowed[g] {
+				p.Unlisted += g.Attempts
+			}
+		}
+	}
 	for _, w := range p.wishes {
 		for _, g := range w.denials {
 			switch {
-			case g.allowed(set, p.now):
-				p.Allowed += g.Attempts
+			case allowed[g]:
 			case g.Plane == policy.Firewall && g.Proto == policy.UDP:
 				p.note(g, "QUIC, or other UDP: it stays refused, so that devices go on by TCP")
 			default:

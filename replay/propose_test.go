@@ -60,6 +60,16 @@ func TestPropose(t *testing.T) {
 			"note dns.google:8080 tls: a resolver of its own",
 			"3 of 4",
 		}},
+		{"another class's, and more of it", nil, map[string]string{
+			`"verdict":"deny","client":"10.20.9.7","name":"dns.google"`:                                                                       "",
+			`"plane":"tls","verdict":"deny","client":"10.20.9.7","name":"dns.google","port":853,"proto":"tcp"`:                                "",
+			`"verdict":"deny","client":"10.20.9.7","name":"api-pos-default-v4.payxpert.com"`:                                                  "",
+			`"plane":"connect","verdict":"would-deny","client":"10.20.9.7","name":"api-pos-default-v4.payxpert.com","port":443,"proto":"tcp"`: "",
+		}, []string{
+			"pc gets payxpert/emv: api-pos-default-v4.payxpert.com",
+			"note dns.google:853 tls: a resolver of its own",
+			"3 of 4",
+		}},
 		{"expired", expired, map[string]string{`"verdict":"deny","client":"10.20.0.7","name":"www.own.example"`: ""}, []string{
 			"pos local/pos-own-example: www.own.example [tcp/443]?", "1 of 1",
 		}},
@@ -104,6 +114,9 @@ func TestPropose(t *testing.T) {
 		}},
 	} {
 		p := propose(t, edited(t, tt.edit...), tt.records)
+		if stops, passes := foretold(t, p, tt.records); stops != 0 || passes != p.Allowed {
+			t.Errorf("%s: of the proposal, Diff says that %d would stop and %d pass, not %d", tt.what, stops, passes, p.Allowed)
+		}
 		var got []string
 		for _, g := range p.Grants {
 			got = append(got, g.Class+" gets "+g.Service.ID+": "+names(g.Hosts))
@@ -142,6 +155,30 @@ func TestPropose(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", tt.what, diff)
 		}
 	}
+}
+
+// foretold is what Diff says of a proposal that was accepted.
+func foretold(t *testing.T, p *Proposal, records map[string]string) (stops, passes uint64) {
+	t.Helper()
+	file, err := p.File("ticket 1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := slices.Clone(p.set.Files())
+	for i := range files {
+		if files[i].Name == file.Name {
+			files[i] = file
+		}
+	}
+	set, err := policy.Compile(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := NewDiff(p.set, set, now)
+	for text, known := range records {
+		d.Add(record(t, text), known)
+	}
+	return d.Changed[Stops], d.Changed[Passes] + d.Changed[Noted]
 }
 
 func names(hosts []Host) string {
