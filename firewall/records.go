@@ -32,9 +32,9 @@ func (l label) record(a attempt) decision.Record {
 			r.Detail = fmt.Sprintf("IP protocol %d", a.number)
 		}
 	case a.src.IsValid() || l.reason == policy.Spoofed:
-		r.Detail = "various destinations; too many at once to list"
+		r.Detail = "various destinations, counted together"
 	default:
-		r.Detail = "various clients and destinations; too many at once to list"
+		r.Detail = "various clients and destinations, counted together"
 	}
 	return r
 }

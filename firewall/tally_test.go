@@ -61,7 +61,7 @@ var (
 func TestTally(t *testing.T) {
 	dot := attemptTo("10.20.0.11", "8.8.8.8", 853)
 	ssh := attemptTo("10.20.0.11", "23.0.0.1", 22)
-	const various = "various destinations; too many at once to list"
+	const various = "various destinations, counted together"
 	for _, tt := range []struct {
 		what string
 		do   func(*tally)
@@ -124,15 +124,15 @@ func TestTally(t *testing.T) {
 			y.sight(posRefused, dot)
 			y.read(func() { y.classCounter(posRefused, 50); y.attemptCounter(dot, 2) })
 		}, []string{"pos 10.20.0.11, firewall, 8.8.8.8:853: 2",
-			"pos, firewall, various clients and destinations; too many at once to list: 48"}},
+			"pos, firewall, various clients and destinations, counted together: 48"}},
 		{"spoofed", func(y *tally) {
 			y.sight(posSpoofed, attemptTo("1.2.3.4", "8.8.8.8", 853))
 			y.read(func() { y.classCounter(posSpoofed, 9) })
 		}, []string{"pos 1.2.3.4, spoofed, 8.8.8.8:853: 1",
-			"pos, spoofed, various destinations; too many at once to list: 8"}},
+			"pos, spoofed, various destinations, counted together: 8"}},
 		{"what came while nobody read", func(y *tally) {
 			y.read(func() { y.classCounter(posRefused, 4); y.sourceCounter(till, 900); y.attemptCounter(dot, 900) })
-		}, []string{"pos, firewall, various clients and destinations; too many at once to list: 4"}},
+		}, []string{"pos, firewall, various clients and destinations, counted together: 4"}},
 		{"a new table", func(y *tally) {
 			y.sight(posRefused, dot)
 			y.read(func() { y.classCounter(posRefused, 5); y.sourceCounter(till, 5); y.attemptCounter(dot, 5) })
