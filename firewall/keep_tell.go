@@ -15,7 +15,7 @@ func (k *Keeper) read(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := k.readLog(ctx); err != nil && ctx.Err() == nil && err.Error() != said {
 			said = err.Error()
-			k.deps.Log.Warn("blocked attempts are not seen as they happen, only counted", "err", err)
+			k.deps.Log.Warn("blocked attempts are not seen as they happen, only counted; does another tillgate firewall keep run?", "err", err)
 		}
 		pause(ctx, reopenAfter)
 	}

@@ -67,11 +67,11 @@ func (m member) gaps() (gaps []string) {
 	}
 	for _, f := range families {
 		if !slices.ContainsFunc(m.class.Networks, func(p netip.Prefix) bool { return p.Addr().Is4() == f.is4 }) {
-			gaps = append(gaps, fmt.Sprintf("class %s has no interface and no %s network: what its devices send by %s is not judged; give it its interface (interfaces: [eth0.20] in policy.yaml)", m.class.Name, f.title, f.title))
+			gaps = append(gaps, fmt.Sprintf("class %s has no interface and no %s network: what its devices send by %s is not judged; give it its interface, interfaces: [...] in policy.yaml (ip -br addr lists them)", m.class.Name, f.title, f.title))
 		}
 	}
 	if len(gaps) == 0 {
-		gaps = append(gaps, fmt.Sprintf("class %s has no interface: a device of it that takes an address outside of all classes is not judged; give it its interface (interfaces: [eth0.20] in policy.yaml)", m.class.Name))
+		gaps = append(gaps, fmt.Sprintf("class %s has no interface: a device of it that takes an address outside of all classes is not judged; give it its interface, interfaces: [...] in policy.yaml (ip -br addr lists them)", m.class.Name))
 	}
 	return gaps
 }

@@ -35,13 +35,13 @@ type internet struct {
 }
 
 func openInternet(document *policy.Set, ca *storelab.CA) (_ *internet, err error) {
-	in := &internet{names: map[string]netip.Addr{news: webAddr, simulated: webAddr}}
+	in := &internet{names: map[string]netip.Addr{news: webAddr, shard: webAddr, simulated: webAddr}}
 	defer func() {
 		if err != nil {
 			in.close()
 		}
 	}()
-	web := []string{news, simulated}
+	web := []string{news, shard, simulated}
 	for _, r := range document.Rules() {
 		switch {
 		case r.Has(policy.TCP, 443):

@@ -53,6 +53,9 @@ them: tillgate firewall keep has them in force from the start on, and follows th
 	return cmd
 }
 
+// keepTells is what is easily missed: the kernel tells nobody but the keeper.
+const keepTells = "what they stop is in the log while tillgate firewall keep runs: systemctl enable --now tillgate-firewall"
+
 func applyFirewall(ctx context.Context, r madeRules, confirm bool, p process) error {
 	// From here on a signal, as a lost SSH session sends one, must not leave the rules.
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
@@ -76,17 +79,18 @@ func applyFirewall(ctx context.Context, r madeRules, confirm bool, p process) er
 		return putBack(before, err)
 	}
 	if confirm {
-		fmt.Fprintf(p.stdout, "the rules of policy %s are in force\n", r.policy)
+		fmt.Fprintf(p.stdout, "the rules of policy %s are in force\n%s\n", r.policy, keepTells)
 		return nil
 	}
 	within := confirmWithin
 	if p.lab.confirmWithin != 0 {
 		within = p.lab.confirmWithin
 	}
-	fmt.Fprintf(p.stdout, "the rules of policy %s are in force; press ENTER within %v to keep them\n", r.policy, within)
+	fmt.Fprintf(p.stdout, "the rules of policy %s are in force; within %v, press ENTER to keep them, or say tillgate firewall apply --confirm in another session\n", r.policy, within)
 	entered, err := awaitEnter(ctx, os.Stdin, within)
 	if entered {
 		fmt.Fprintln(p.stdout, "they are kept")
+		fmt.Fprintln(p.stdout, keepTells)
 		return nil
 	}
 	now, loadedErr := firewall.Loaded(whole)

@@ -22,6 +22,7 @@ func TestBridgePorts(t *testing.T) {
 	want := []string{
 		"the interface lan1 is a port of br-pos: what comes in by it is not judged as its class's; name br-pos in its place",
 		"the interface lan2 is a port of the bridge: what comes in by it is not judged as its class's; name the bridge in its place",
+		"the interface absent is not there (yet): its rules wait for it; ip -br link lists those of this machine",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

@@ -69,7 +69,7 @@ Times are how long ago (15m, 2h, 3d), dates (2026-11-22), or in the form of RFC
 	}
 	f := cmd.Flags()
 	f.BoolVarP(&flags.follow, "follow", "f", false, "go on with records as they come")
-	f.BoolVar(&flags.denied, "denied", false, "only what was denied, or would be")
+	f.BoolVar(&flags.denied, "denied", false, "only what was denied, or would be; without how that ended")
 	f.StringVar(&flags.client, "client", "", "only this address or network")
 	f.StringVar(&flags.class, "class", "", "only this class of devices")
 	f.StringVar(&flags.name, "name", "", "only this name, or with *.NAME those below it")
@@ -181,6 +181,9 @@ func (f *logFlags) show(ctx context.Context, q console.LogQuery, p process) erro
 			continue
 		}
 		read.hide()
+		if f.denied && line.Record.Event == decision.EventClose {
+			continue // how something ended that was let through by observe
+		}
 		found = true
 		switch {
 		case err != nil:
@@ -198,7 +201,7 @@ func (f *logFlags) show(ctx context.Context, q console.LogQuery, p process) erro
 	}
 	if !found && !f.follow && ctx.Err() == nil {
 		read.hide()
-		fmt.Fprintln(p.stderr, "tillgate: no records in", where)
+		fmt.Fprintln(p.stderr, "tillgate: nothing that was asked for is in", where)
 	}
 	if f.follow && ctx.Err() == nil {
 		return failed(errors.New("the box has stopped, and with it the log; tillgate status tells when it is back"))

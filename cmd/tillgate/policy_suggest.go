@@ -130,7 +130,7 @@ func writeProposal(p process, proposal *replay.Proposal, file policy.File, out s
 	if own := ownPacks(proposal.Set()); len(own) > 0 {
 		say("it needs packs/ of the configuration beside it: %v", own)
 	}
-	say("next: read %s, and fill in what is asked; tillgate policy diff %s says what it changes; copied to the configuration, it is in force", out, filepath.Dir(out))
+	say("next: read %s, and fill in what is asked; tillgate policy diff %s says what it changes; copied over the policy.yaml of the box (tillgate status names its folder), it is in force", out, filepath.Dir(out))
 	return nil
 }
 

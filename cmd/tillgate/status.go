@@ -149,6 +149,9 @@ func roughly(d time.Duration) string {
 	case d < day:
 		return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
 	}
+	if d >= 2*365*day {
+		return fmt.Sprintf("%d years", d/(365*day))
+	}
 	return fmt.Sprintf("%dd%02dh", d/day, d%day/time.Hour)
 }
 

@@ -32,7 +32,7 @@ var remedies = map[Fault]remedy{
 	Untold: {"the box does not say what this machine may reach", "",
 		"name the class by --class, and by --config the folder of the files that have it"},
 	NoDNS: {"DNS at the box does not answer", "",
-		"is that the box's address, is it on, and is it in this network? Where other names were answered, the limit dns.rate in tillgate.yaml is too low. On the box: tillgate status"},
+		"is that the box's address, is it on, and is it in this network? If other names were answered, its limit for a client (dns.rate in tillgate.yaml) may be too low. On the box: tillgate status, which says where it listens"},
 	Unresolved: {"names are not resolved, as the box can't ask its upstream",
 		"tillgate status says more of the upstream; see to that first", onBox},
 	NoName: {"names do not exist, or have no address",
