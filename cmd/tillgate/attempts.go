@@ -39,6 +39,9 @@ func attempts(ctx context.Context, c *console.Client, e console.Explanation) []d
 		if !story.isAbout(&line.Record, e.Name) && (notAddr != nil || line.Record.Dest.Addr().Unmap() != addr) {
 			continue
 		}
+		if p := line.Record.Port; notAddr == nil && e.Port != 0 && p != 0 && p != e.Port {
+			continue // of an address, another port is another matter
+		}
 		if len(latest) == maxAttempts {
 			latest = append(latest[:0], latest[1:]...)
 		}

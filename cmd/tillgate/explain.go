@@ -181,6 +181,10 @@ func writeExplanation(p process, e answered) {
 			add([]string{"nearest", ""}[min(i, 1)], describeMatch(m))
 		}
 	}
+	if _, err := netip.ParseAddr(e.Name); err == nil && e.Class != "" {
+		add("firewall", "where its rules are in force, what goes to an address comes to the box by the TCP ports that rules of class "+e.Class+
+			" have, and is judged by the name that it says there; by others it is refused, but for networks within the store")
+	}
 	if s := e.Suggestion; s != nil {
 		add("known", s.Host+" goes with "+s.Near+": "+s.Why)
 	}
