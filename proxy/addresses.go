@@ -47,7 +47,9 @@ func (o *ownAddresses) listen() {
 	}
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{
 		Family: unix.AF_NETLINK,
-		Groups: unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR,
+		// Of an optimistic address (RFC 4429) is told only when nobody else has it, seconds
+		// after it can be used; but of the route to it at once.
+		Groups: unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR | unix.RTMGRP_IPV6_ROUTE,
 	}); err != nil {
 		unix.Close(fd)
 		return

@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"testing"
 
@@ -77,6 +79,60 @@ func TestOwnAddressesChange(t *testing.T) {
 	ip("del", last, "dev", "lo")
 	if slices.Contains(get(), netip.MustParsePrefix(last)) {
 		t.Error("nothing is heard any more, and what was once told is believed")
+	}
+}
+
+// An address can be used before the kernel tells of it, if it is optimistic (RFC 4429).
+func TestOwnAddressesOptimistic(t *testing.T) {
+	if _, err := os.Stat("/proc/sys/net/ipv6/conf/all/optimistic_dad"); err != nil {
+		t.Skip("this kernel has no optimistic addresses")
+	}
+	store := storelab.New(t, storelab.Config{})
+	till := store.Terminal(t, "sunmi")
+	run := func(argv ...string) {
+		t.Helper()
+		if _, err := till.Run(t.Context(), argv...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run("ip", "link", "add", "near", "type", "veth", "peer", "name", "far")
+	run("sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/near/optimistic_dad")
+	run("ip", "link", "set", "near", "up")
+	run("ip", "link", "set", "far", "up")
+
+	var o ownAddresses
+	defer o.close()
+	var own []netip.Prefix
+	routes := -1
+	if err := till.Do(func() (err error) {
+		if _, err = o.get(); err != nil {
+			return err
+		}
+		routes, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+		if err != nil {
+			return err
+		}
+		return unix.Bind(routes, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: unix.RTMGRP_IPV6_ROUTE})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(routes)
+	addr := netip.MustParsePrefix("2a00:1450::9/64")
+	run("ip", "addr", "add", addr.String(), "dev", "near", "optimistic")
+	local := addr.Addr().As16()
+	buf := make([]byte, 4096)
+	for n := 0; !bytes.Contains(buf[:n], local[:]); { // the route to it
+		var err error
+		if n, err = unix.Read(routes, buf); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run("ip", "link", "set", "lo", "up") // waits until all have been told
+	if err := till.Do(func() (err error) { own, err = o.get(); return err }); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(own, addr) {
+		t.Errorf("%v can be used, and is not among %v", addr, own)
 	}
 }
 
