@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -124,19 +125,13 @@ func (p *Proxy) reach(ctx context.Context, a *attempt) (*net.TCPConn, error) {
 func (p *Proxy) connect(ctx context.Context, a *attempt, addrs []netip.Addr) (*net.TCPConn, error) {
 	own, err := p.own()
 	if err != nil {
-		return nil, &dialError{localFault, fmt.Errorf("listing the box's own addresses: %w", err)}
+		return nil, unlisted(err)
 	}
 	var good []netip.AddrPort
 	var bad error
 	for _, addr := range interleave(addrs) {
-		err := checkDestination(addr, own, a.private())
-		if err == nil && a.decision.Verdict == policy.WouldDeny && near(addr, own) {
-			err = errNear
-		}
-		if err != nil {
-			if bad == nil {
-				bad = fmt.Errorf("%v: %w", addr, err)
-			}
+		if err := a.guard(addr, own); err != nil {
+			bad = cmp.Or(bad, err)
 		} else if len(good) < maxAddresses {
 			good = append(good, netip.AddrPortFrom(addr, a.port))
 		}
@@ -151,8 +146,36 @@ func (p *Proxy) connect(ctx context.Context, a *attempt, addrs []netip.Addr) (*n
 	if err != nil {
 		return nil, err
 	}
+	// That takes seconds where a host is slow. If the box has got its address meanwhile, the
+	// next SYN has reached the box.
+	if own, err = p.own(); err != nil {
+		err = unlisted(err)
+	} else if err = a.guard(dest.Addr(), own); err != nil {
+		err = &dialError{privateAddress, err}
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
 	a.dest = dest
 	return conn.(*net.TCPConn), nil
+}
+
+// unlisted is the error of who does not know the box's own addresses: nobody is dialled then.
+func unlisted(err error) error {
+	return &dialError{localFault, fmt.Errorf("listing the box's own addresses: %w", err)}
+}
+
+// guard returns why the attempt may not lead to an address.
+func (a *attempt) guard(addr netip.Addr, own []netip.Prefix) error {
+	err := checkDestination(addr, own, a.private())
+	if err == nil && a.decision.Verdict == policy.WouldDeny && near(addr, own) {
+		err = errNear
+	}
+	if err != nil {
+		return fmt.Errorf("%v: %w", addr, err)
+	}
+	return nil
 }
 
 var (

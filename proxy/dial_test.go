@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -179,6 +180,40 @@ func TestReachAbandoned(t *testing.T) {
 	_, err := p.reach(ctx, &attempt{})
 	if faultOf(err) != abandoned || !errors.Is(err, errStopping) {
 		t.Errorf("error %v %v", faultOf(err), err)
+	}
+}
+
+// What has become the box's own while it was dialled is the box, and is left at once. So is
+// all when that can't be told any more.
+func TestReachNewlyOwn(t *testing.T) {
+	private := policy.Decision{Verdict: policy.Allow, Rule: &policy.Rule{Private: true}}
+	for _, tt := range []struct {
+		decision policy.Decision
+		own      string
+		err      error
+		want     dialFault
+	}{
+		{own: "8.8.0.2/32", want: privateAddress},
+		{own: "8.8.0.2/32", decision: private, want: privateAddress},
+		{own: "8.8.0.1/24", decision: policy.Decision{Verdict: policy.WouldDeny}, want: privateAddress},
+		{err: syscall.ENOBUFS, want: localFault},
+	} {
+		own, err := networks("10.20.0.1/24"), error(nil)
+		near, far := net.Pipe()
+		p := New(Config{ConnectTimeout: time.Minute}, Deps{
+			Lookup: func(context.Context, string) ([]netip.Addr, error) { return addrs("8.8.0.2"), nil },
+		})
+		p.own = func() ([]netip.Prefix, error) { return own, err }
+		p.dialTCP = func(context.Context, netip.AddrPort) (net.Conn, error) {
+			own, err = networks(tt.own), tt.err
+			return near, nil
+		}
+		if _, err := p.reach(t.Context(), &attempt{name: "x.example", port: 443, decision: tt.decision}); faultOf(err) != tt.want {
+			t.Errorf("%s: error %v, want %v", tt.own, err, tt.want)
+		}
+		if _, err := far.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("%s: the connection is left open", tt.own)
+		}
 	}
 }
 
