@@ -96,7 +96,9 @@ func TestOwnAddressesOptimistic(t *testing.T) {
 		}
 	}
 	run("ip", "link", "add", "near", "type", "veth", "peer", "name", "far")
-	run("sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/near/optimistic_dad")
+	run("ip", "link", "set", "near", "addrgenmode", "none")
+	run("ip", "link", "set", "far", "addrgenmode", "none")
+	run("sh", "-c", "cd /proc/sys/net/ipv6/conf/near && echo 1 | tee accept_dad dad_transmits optimistic_dad")
 	run("ip", "link", "set", "near", "up")
 	run("ip", "link", "set", "far", "up")
 
