@@ -123,7 +123,15 @@ func TestExhausted(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(next), Max: before.Max}); err != nil {
 		t.Fatal(err)
 	}
+	// What ends late of the tests before may have given a lower one back.
+	var held []*os.File
+	for f, err := os.Open(os.DevNull); err == nil; f, err = os.Open(os.DevNull) {
+		held = append(held, f)
+	}
 	restore := func() {
+		for _, f := range held {
+			f.Close()
+		}
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
 			t.Error(err)
 		}
