@@ -32,12 +32,12 @@ one epoll_wait and no netpoller between it and its socket`},
 then the check of the answer, the cache's copy, and a record, which is of a new name each time, so that none is
 counted instead`},
 	{"connect", "the kernel's two TCP connections: to set up, to accept, to close. Of the CPU that is most",
-		`net/http reads CONNECT and goproxy takes the connection over; the ClientHello is read by crypto/tls; a name is
-looked up and its addresses are judged; two records, of which the second has the bytes; and a goroutine for each
+		`goproxy's request and response; the ClientHello is read by crypto/tls; a name is
+looked up and its addresses are judged, before the connection and after it; two records, of which the second has the bytes; and a goroutine for each
 direction, with the poller's calls for both sockets. tinyproxy only reads the CONNECT and copies`},
 	{"bulk-1", "the kernel's TCP over loopback: one copy in at the sender and one out at the receiver, on the load's processor",
-		`splice(2) moves pages by a pipe, without a copy; it takes two calls for what is there, and before them one that
-asks how much that is (SIOCINQ), so that nothing waits in a pipe; and a wake-up whenever the socket was empty`},
+		`splice(2) moves pages by a pipe, without a copy; it takes two calls for what is there, and while much comes one
+before them that asks how much that is (SIOCINQ), so that nothing waits in a pipe; and a wake-up whenever the socket was empty`},
 	{"bulk-8", "the same; the load's processor, which has to read it all, is busy first",
 		"the same, of eight sockets that wait for one processor"},
 	{"ntp", "the kernel's UDP path, with a stamp and an address (PKTINFO) as control data of each packet",
