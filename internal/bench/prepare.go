@@ -29,6 +29,10 @@ const coreDNSTimeout = 15 * time.Minute
 // CoreDNS its rows are left out.
 func Prepare(ctx context.Context, o Options) error {
 	dir, log := o.Dir, o.Log
+	// A pid file of the last time may name a process that is another's now.
+	if err := os.RemoveAll(filepath.Join(dir, "results")); err != nil {
+		return err
+	}
 	for _, sub := range []string{"conf/tls", "results", "etc", "state"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return err
