@@ -1,12 +1,9 @@
 package resolver
 
 import (
-	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -14,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"tillgate/internal/h2"
 )
 
 const (
@@ -77,54 +76,39 @@ func newDoHQuery(name string, qtype uint16) (*dohQuery, error) {
 	return q, nil
 }
 
-// request makes the HTTP request, with as little in it as the server needs (RFC 8484
-// §10): no User-Agent, no cookies, and no compression, as net/http adds none of its own
-// under a Transport that has it disabled.
-func (q *dohQuery) request(ctx context.Context, u *url.URL) *http.Request {
-	r := &http.Request{
-		Method: http.MethodPost,
-		URL:    u,
-		Host:   u.Host,
-		Header: http.Header{
-			"Accept":       {dohMediaType},
-			"Content-Type": {dohMediaType},
-			"User-Agent":   {""}, // net/http's way to say: none
-		},
-		Body:          io.NopCloser(bytes.NewReader(q.wire)),
-		ContentLength: int64(len(q.wire)),
+// dohHeader is that of every request, with as little in it as the server needs (RFC 8484
+// §10): no User-Agent, no cookies, and no Accept-Encoding.
+func dohHeader(u *url.URL) []h2.Field {
+	return []h2.Field{
+		{Name: ":authority", Value: u.Host},
+		{Name: ":method", Value: http.MethodPost},
+		{Name: ":path", Value: u.RequestURI()},
+		{Name: ":scheme", Value: "https"},
+		{Name: "accept", Value: dohMediaType},
+		{Name: "content-type", Value: dohMediaType},
 	}
-	return r.WithContext(ctx)
 }
 
 // read takes the message out of a response, or says in a [dohStatusError] or
-// an errDoHReply why there is none. Any other error is the connection's. It does not
-// close the body.
-func (q *dohQuery) read(resp *http.Response) (*dns.Msg, error) {
-	if resp.StatusCode != http.StatusOK {
-		return nil, dohStatusError(resp.StatusCode)
+// an errDoHReply why there is none.
+func (q *dohQuery) read(resp *h2.Response) (*dns.Msg, error) {
+	if resp.Status != http.StatusOK {
+		return nil, dohStatusError(resp.Status)
 	}
-	given := resp.Header.Get("Content-Type")
-	if t, _, err := mime.ParseMediaType(given); err != nil || t != dohMediaType {
-		return nil, fmt.Errorf("%w: the content type is %.64q", errDoHReply, given)
+	given := resp.Get("content-type")
+	if given != dohMediaType { // else there is nothing to parse
+		if t, _, err := mime.ParseMediaType(given); err != nil || t != dohMediaType {
+			return nil, fmt.Errorf("%w: the content type is %.64q", errDoHReply, given)
+		}
 	}
-	if e := resp.Header.Get("Content-Encoding"); e != "" {
+	if e := resp.Get("content-encoding"); e != "" {
 		return nil, fmt.Errorf("%w: the content encoding is %.64q", errDoHReply, e)
 	}
-	if resp.ContentLength > dohMaxReply {
-		return nil, fmt.Errorf("%w: %d octets are too many", errDoHReply, resp.ContentLength)
-	}
-	wire, err := io.ReadAll(io.LimitReader(resp.Body, dohMaxReply+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(wire) > dohMaxReply {
-		return nil, fmt.Errorf("%w: more than %d octets", errDoHReply, dohMaxReply)
-	}
-	m, err := q.parse(wire)
+	m, err := q.parse(resp.Body)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errDoHReply, err)
 	}
-	dohAge(m, resp.Header.Get("Age"))
+	dohAge(m, resp.Get("age"))
 	return m, nil
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"tillgate/internal/clock"
+	"tillgate/internal/h2"
 )
 
 const (
@@ -63,10 +63,7 @@ type upstreamConfig struct {
 
 // upstream is a DNS over HTTPS server with several addresses.
 //
-// It has one HTTP/2 connection to each address at most, and manages them itself: the
-// pool of [http.Transport] would make one for every question of a cold start, cannot
-// be told that one is not to be trusted, and repeats requests by rules and delays of
-// its own.
+// It has one HTTP/2 connection to each address at most.
 type upstream struct {
 	url        *url.URL
 	timeout    time.Duration
@@ -76,7 +73,7 @@ type upstream struct {
 	log        *slog.Logger
 	dialTCP    func(ctx context.Context, network, address string) (net.Conn, error)
 	tls        *tls.Config
-	transport  *http.Transport // makes connections; its pool stays empty
+	http       h2.Config
 
 	life    context.Context // ends with close
 	end     context.CancelFunc
@@ -157,30 +154,17 @@ func newUpstream(cfg upstreamConfig) (*upstream, error) {
 	}
 	up.life, up.end = context.WithCancel(context.Background())
 	up.tls = tlsConfig(u.Hostname(), up.clock.Now)
-	up.transport = upstreamTransport(up.dialTLS)
+	up.http = h2.Config{
+		Header:       dohHeader(u),
+		MaxBody:      dohMaxReply,
+		MaxHeader:    16 << 10,
+		Ping:         upstreamPing,
+		PingTimeout:  upstreamPingTimeout,
+		WriteTimeout: upstreamPingTimeout,
+		Idle:         upstreamIdle,
+	}
 	up.clock.OnChange(up.timeChanged)
 	return up, nil
-}
-
-// upstreamTransport is how connections are made. There is no proxy: the environment's
-// would be reached by its name.
-func upstreamTransport(dial func(ctx context.Context, network, address string) (net.Conn, error)) *http.Transport {
-	var http2 http.Protocols
-	http2.SetHTTP2(true)
-	return &http.Transport{
-		DialTLSContext: dial,
-		Protocols:      &http2,
-		HTTP2: &http.HTTP2Config{
-			SendPingTimeout:               upstreamPing,
-			PingTimeout:                   upstreamPingTimeout,
-			WriteByteTimeout:              upstreamPingTimeout,
-			MaxReceiveBufferPerStream:     64 << 10,
-			MaxReceiveBufferPerConnection: 1 << 20,
-		},
-		IdleConnTimeout:        upstreamIdle,
-		MaxResponseHeaderBytes: 16 << 10,
-		DisableCompression:     true,
-	}
 }
 
 // close ends all exchanges and connections and returns when what it had started is

@@ -3,11 +3,14 @@ package resolver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"tillgate/internal/h2"
 )
 
 // upstreamServer is one pinned address of the server. upstream.mu guards it, but for
@@ -27,7 +30,7 @@ type upstreamServer struct {
 // upstreamConn is a connection, shared by the requests on it. upstream.mu guards it.
 type upstreamConn struct {
 	judged  // never changes
-	http    *http.ClientConn
+	http    *h2.Conn
 	users   int       // requests under way
 	retired bool      // gets no new ones, and is closed after the last
 	replied time.Time // when it last brought an answer
@@ -75,11 +78,20 @@ func (u *upstream) ask(ctx context.Context, s *upstreamServer, q *dohQuery) (*dn
 
 // roundTrip is one request on one connection.
 func (u *upstream) roundTrip(ctx context.Context, c *upstreamConn, q *dohQuery) (*dns.Msg, error) {
-	resp, err := c.http.RoundTrip(q.request(ctx, u.url))
+	e := c.http.Ask(q.wire)
+	select {
+	case <-e.Done():
+	case <-ctx.Done():
+		e.Cancel()
+		return nil, ctx.Err()
+	}
+	resp, err := e.Result()
+	if errors.Is(err, h2.ErrTooLong) {
+		err = fmt.Errorf("%w: more than %d octets", errDoHReply, dohMaxReply)
+	}
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close()
 	if err := u.believe(c.judged, resp, q.name); err != nil {
 		return nil, err
 	}
@@ -90,7 +102,7 @@ func (u *upstream) roundTrip(ctx context.Context, c *upstreamConn, q *dohQuery) 
 // one release.
 func (u *upstream) acquire(ctx context.Context, s *upstreamServer) (*upstreamConn, error) {
 	u.mu.Lock()
-	if c := s.conn; c != nil && u.stands(c.judged) {
+	if c := s.conn; c != nil && c.http.Usable() && u.stands(c.judged) {
 		c.users++
 		u.mu.Unlock()
 		return c, nil
@@ -127,12 +139,10 @@ func (u *upstream) acquire(ctx context.Context, s *upstreamServer) (*upstreamCon
 func (u *upstream) dial(s *upstreamServer, d *upstreamDial) {
 	ctx, cancel := context.WithTimeout(u.life, u.timeout)
 	defer cancel()
-	j := new(judged)
-	conn, err := u.transport.NewClientConn(context.WithValue(ctx, judgedKey{}, j), "https", s.addr.String())
-
+	conn, j, err := u.dialTLS(ctx, s.addr)
 	switch {
 	case err == nil:
-		d.conn = &upstreamConn{judged: *j, http: conn}
+		d.conn = &upstreamConn{judged: j, http: h2.New(conn, u.http)}
 	case u.life.Err() != nil:
 		d.err = errUpstreamClosed
 	default:

@@ -157,7 +157,7 @@ func TestUpstreamHostileHTTP(t *testing.T) {
 		{"long, as announced", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", "65536")
 			typed(dohMediaType, strings.Repeat("x", 65536))(w, r)
-		}, upstreamBadReply, "65536 octets are too many", ""},
+		}, upstreamBadReply, "more than 65535 octets", ""},
 		{"endless", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", dohMediaType)
 			for r.Context().Err() == nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/miekg/dns"
 
 	"tillgate/internal/clock"
+	"tillgate/internal/h2"
 )
 
 // A server that says no Date is asked, and the next one too, which does.
@@ -185,7 +186,7 @@ func TestUpstreamReplyUnderWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	j := judged{clock.Proof{NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, Provisional: true}, []*x509.Certificate{leaf}}
-	err = u.believe(j, &http.Response{Header: http.Header{"Date": {header(june)}}}, "time.test")
+	err = u.believe(j, &h2.Response{Header: []h2.Field{{Name: "date", Value: header(june)}}}, "time.test")
 	if failed := new(tls.CertificateVerificationError); !errors.As(err, &failed) {
 		t.Errorf("error %v", err)
 	}

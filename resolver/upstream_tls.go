@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
 	"tillgate/internal/clock"
+	"tillgate/internal/h2"
 )
 
 // A certificate is good at some time, and a box without a clock battery does not know the
@@ -31,24 +33,20 @@ type judged struct {
 	certs []*x509.Certificate
 }
 
-// judgedKey is that of a *judged in a dial's context, to be filled in by the handshake.
-type judgedKey struct{}
-
-// dialTLS connects for the transport.
-func (u *upstream) dialTLS(ctx context.Context, network, address string) (net.Conn, error) {
-	raw, err := u.dialTCP(ctx, network, address)
+// dialTLS connects, and has the clock judge who answers.
+func (u *upstream) dialTLS(ctx context.Context, addr netip.AddrPort) (_ net.Conn, j judged, err error) {
+	raw, err := u.dialTCP(ctx, "tcp", addr.String())
 	if err != nil {
-		return nil, err
+		return nil, j, err
 	}
 	conn := tls.Client(raw, u.tls)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		raw.Close()
-		return nil, err
+		return nil, j, err
 	}
 	// Not in tls.Config.VerifyConnection: that is called before the server has shown that
 	// it has the key, and the clock learns from what it judges. Certificates are public.
 	cs := conn.ConnectionState()
-	j := ctx.Value(judgedKey{}).(*judged)
 	j.certs = cs.PeerCertificates
 	if j.proof, err = u.verify(j.certs); err == nil && cs.NegotiatedProtocol != "h2" {
 		// A server that knows no ALPN would be spoken to in HTTP/1.1, one question
@@ -57,9 +55,9 @@ func (u *upstream) dialTLS(ctx context.Context, network, address string) (net.Co
 	}
 	if err != nil {
 		raw.Close()
-		return nil, err
+		return nil, j, err
 	}
-	return conn, nil
+	return conn, j, nil
 }
 
 // verify has the clock judge certificates. The error is the one of crypto/tls.
@@ -84,7 +82,7 @@ func (u *upstream) stands(j judged) bool {
 
 // believe decides whether a reply about name that came on a connection may be believed,
 // and hands its Date to the clock where that wants one.
-func (u *upstream) believe(j judged, resp *http.Response, name string) error {
+func (u *upstream) believe(j judged, resp *h2.Response, name string) error {
 	if j.proof.Provisional && u.clock.Level() > clock.None {
 		// Since then the time became known: what was good then may not be now.
 		proof, err := u.verify(j.certs)
@@ -107,8 +105,8 @@ func (u *upstream) believe(j judged, resp *http.Response, name string) error {
 }
 
 // dated hands the Date of a reply to the clock.
-func (u *upstream) dated(p clock.Proof, resp *http.Response) error {
-	header := resp.Header.Get("Date")
+func (u *upstream) dated(p clock.Proof, resp *h2.Response) error {
+	header := resp.Get("date")
 	if header == "" {
 		return errors.New("the reply has no Date")
 	}

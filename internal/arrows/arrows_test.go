@@ -28,7 +28,8 @@ var arrows = map[string]string{
 	"internal/clock":   `golang.org/x/sys`,
 	"internal/pktinfo": `golang.org/x/sys`,
 	"report":           `policy decision`,
-	"resolver": `policy decision internal/clock internal/pktinfo
+	"internal/h2":      `golang.org/x/net`,
+	"resolver": `policy decision internal/clock internal/h2 internal/pktinfo
 		github.com/miekg/dns github.com/google/renameio/v2 golang.org/x/sync`,
 	"ntprelay": `policy decision internal/clock internal/pktinfo
 		github.com/beevik/ntp golang.org/x/sync golang.org/x/sys`,
