@@ -110,7 +110,8 @@ func newBench(t testing.TB, change ...func(*Config)) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.strangers = newLimiter(0, 0, start) // but for the test of it
+	t.Cleanup(func() { b.fetches.close() }) // of the Resolver that it has then
+	b.strangers = newLimiter(0, 0, start)   // but for the test of it
 	b.ask = func(_ context.Context, name string, qtype uint16) (*dns.Msg, error) {
 		b.asked = append(b.asked, key{name, qtype})
 		return b.up(name, qtype)

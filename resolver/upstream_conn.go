@@ -43,18 +43,54 @@ type upstreamDial struct {
 	err  error
 }
 
-// ask sends the query to one server and returns its answer, an [upstreamError], or
-// the context's error when it was cancelled.
-func (u *upstream) ask(ctx context.Context, s *upstreamServer, q *dohQuery) (*dns.Msg, error) {
+// attempt is a query that was sent to one server.
+type attempt struct {
+	conn     *upstreamConn // not released yet
+	exchange *h2.Exchange
+	start    time.Time
+}
+
+func newAttempt(c *upstreamConn, q *dohQuery) *attempt {
+	return &attempt{c, c.http.Ask(q.wire), time.Now()}
+}
+
+// begin sends the query to a server if there is a connection to it, else it returns nil.
+func (u *upstream) begin(s *upstreamServer, q *dohQuery) *attempt {
+	u.mu.Lock()
+	c := u.standing(s)
+	u.mu.Unlock()
+	if c == nil {
+		return nil
+	}
+	return newAttempt(c, q)
+}
+
+// answered reports whether there is a response.
+func (a *attempt) answered() bool {
+	select {
+	case <-a.exchange.Done():
+		_, err := a.exchange.Result()
+		return err == nil
+	default:
+		return false
+	}
+}
+
+// ask sends the query to one server, unless it was sent by an attempt, and returns its
+// answer, an [upstreamError], or the context's error when it was cancelled.
+func (u *upstream) ask(ctx context.Context, s *upstreamServer, q *dohQuery, a *attempt) (*dns.Msg, error) {
 	for retried := false; ; retried = true {
-		c, err := u.acquire(ctx, s)
-		if err != nil {
-			return nil, err
+		if a == nil {
+			c, err := u.acquire(ctx, s)
+			if err != nil {
+				return nil, err
+			}
+			a = newAttempt(c, q)
 		}
-		start := time.Now()
-		m, err := u.roundTrip(ctx, c, q)
+		c := a.conn
+		m, err := u.await(ctx, a, q)
 		if err == nil {
-			u.succeeded(s, c, time.Since(start))
+			u.succeeded(s, c, time.Since(a.start))
 			u.release(c)
 			return m, nil
 		}
@@ -63,7 +99,7 @@ func (u *upstream) ask(ctx context.Context, s *upstreamServer, q *dohQuery) (*dn
 			return nil, ctx.Err()
 		}
 		fault, err := upstreamAskFault(err)
-		if fault == upstreamBroken || fault == upstreamBadTLS || fault == upstreamNoAnswer && u.silent(c, start) ||
+		if fault == upstreamBroken || fault == upstreamBadTLS || fault == upstreamNoAnswer && u.silent(c, a.start) ||
 			errors.Is(err, dohStatusError(http.StatusMisdirectedRequest)) { // RFC 9110 §15.5.20
 			u.retire(s, c)
 		}
@@ -73,41 +109,53 @@ func (u *upstream) ask(ctx context.Context, s *upstreamServer, q *dohQuery) (*dn
 		if fault != upstreamBroken || retried {
 			return nil, u.failed(s, fault, err)
 		}
+		a = nil
 	}
 }
 
-// roundTrip is one request on one connection.
-func (u *upstream) roundTrip(ctx context.Context, c *upstreamConn, q *dohQuery) (*dns.Msg, error) {
-	e := c.http.Ask(q.wire)
+// await returns the answer to an attempt.
+func (u *upstream) await(ctx context.Context, a *attempt, q *dohQuery) (*dns.Msg, error) {
 	select {
-	case <-e.Done():
+	case <-a.exchange.Done():
 	case <-ctx.Done():
-		e.Cancel()
+		a.exchange.Cancel()
 		return nil, ctx.Err()
 	}
-	resp, err := e.Result()
+	resp, err := a.exchange.Result()
 	if errors.Is(err, h2.ErrTooLong) {
 		err = fmt.Errorf("%w: more than %d octets", errDoHReply, dohMaxReply)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := u.believe(c.judged, resp, q.name); err != nil {
+	if err := u.believe(a.conn.judged, resp, q.name); err != nil {
 		return nil, err
 	}
 	return q.read(resp)
+}
+
+// standing returns the server's connection, if there is one; it needs one release. Called
+// with mu held.
+func (u *upstream) standing(s *upstreamServer) *upstreamConn {
+	c := s.conn
+	if c == nil {
+		return nil
+	}
+	if !c.http.Usable() || !u.stands(c.judged) {
+		u.drop(s, c)
+		return nil
+	}
+	c.users++
+	return c
 }
 
 // acquire returns the server's connection, and makes one if there is none. Each needs
 // one release.
 func (u *upstream) acquire(ctx context.Context, s *upstreamServer) (*upstreamConn, error) {
 	u.mu.Lock()
-	if c := s.conn; c != nil && c.http.Usable() && u.stands(c.judged) {
-		c.users++
+	if c := u.standing(s); c != nil {
 		u.mu.Unlock()
 		return c, nil
-	} else if c != nil {
-		u.drop(s, c)
 	}
 	d := s.dialing
 	if d == nil {

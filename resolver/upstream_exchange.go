@@ -44,7 +44,7 @@ func (u *upstream) exchange(ctx context.Context, name string, qtype uint16) (*dn
 	}
 	defer u.leave()
 	start := time.Now()
-	m, err := u.race(ctx, q)
+	m, err := u.answer(ctx, q)
 	return m, u.settle(ctx, err, start)
 }
 
@@ -105,32 +105,61 @@ func (u *upstream) ended(ctx context.Context, late error) error {
 	return late
 }
 
+// answer is exchange for one that has its place. Nearly always the first server has a
+// connection and answers in time: that takes no race, and no goroutine.
+func (u *upstream) answer(ctx context.Context, q *dohQuery) (*dns.Msg, error) {
+	servers := u.order()
+	a := u.begin(servers[0], q)
+	if a == nil {
+		return u.race(ctx, q, servers, nil, false, nil)
+	}
+	patience := time.NewTimer(u.patience(ctx, servers[0], len(servers)-1))
+	defer patience.Stop()
+	select {
+	case <-a.exchange.Done():
+	case <-patience.C:
+		return u.race(ctx, q, servers, a, true, nil)
+	case <-ctx.Done():
+	}
+	if len(servers) > 1 && !a.answered() {
+		return u.race(ctx, q, servers, a, false, nil)
+	}
+	m, err := u.ask(ctx, servers[0], q, a)
+	if err == nil || len(servers) == 1 || ctx.Err() != nil {
+		return m, err
+	}
+	return u.race(ctx, q, servers[1:], nil, false, err)
+}
+
 // race asks the servers one after the other until one has answered, and returns the
-// most telling error when none did. Those that lost are cancelled, not waited for.
-func (u *upstream) race(ctx context.Context, q *dohQuery) (*dns.Msg, error) {
+// most telling error when none did. Those that lost are cancelled, not waited for. The
+// first may have been asked, by attempt a, and be late; failed is of one that was asked
+// before.
+func (u *upstream) race(ctx context.Context, q *dohQuery, servers []*upstreamServer, a *attempt, late bool, failed error) (*dns.Msg, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {
 		reply *dns.Msg
 		err   error
 	}
-	servers := u.order()
 	results := make(chan result, len(servers)) // so that losers need not wait either
 	running := 0
 	hedge := time.NewTimer(0)
 	defer hedge.Stop()
-	next := func() {
+	next := func(a *attempt) {
 		s := servers[0]
 		servers = servers[1:]
 		running++
 		u.running.Go(func() {
-			m, err := u.ask(ctx, s, q)
+			m, err := u.ask(ctx, s, q, a)
 			results <- result{m, err}
 		})
 		hedge.Reset(u.patience(ctx, s, len(servers)))
 	}
-	next()
-	var failed error
+	next(a)
+	if late {
+		hedge.Reset(0)
+	}
 	for {
 		slow := hedge.C
 		if len(servers) == 0 {
@@ -144,7 +173,7 @@ func (u *upstream) race(ctx context.Context, q *dohQuery) (*dns.Msg, error) {
 			}
 			failed = upstreamTelling(failed, r.err)
 			if len(servers) > 0 && ctx.Err() == nil {
-				next()
+				next(nil)
 			} else if running == 0 {
 				return nil, failed
 			}
@@ -153,7 +182,7 @@ func (u *upstream) race(ctx context.Context, q *dohQuery) (*dns.Msg, error) {
 				u.mu.Lock()
 				u.counts.Hedged++
 				u.mu.Unlock()
-				next()
+				next(nil)
 			}
 		}
 	}

@@ -28,9 +28,9 @@ record is counted with the answer, and written once a window`},
 		`Go's poller: a second recvmmsg finds that nothing is left, and two calls of epoll are needed to wait. unbound has
 one epoll_wait and no netpoller between it and its socket`},
 	{"doh", "the TLS record and the HTTP/2 frames of one exchange, two wake-ups, and the system calls of each side",
-		`net/http: a request, a stream with its flow control and its header maps, and two goroutines that wake each other;
-then the check of the answer, the cache's copy, and a record, which is of a new name each time, so that none is
-counted instead`},
+		`three goroutines that wake each other: one asks, one writes to the server all that came together, one reads; the
+answer's check, the cache's copy, and a record, which is of a new name each time, so that none is counted instead; and the
+client's reply has a system call of its own, as it comes when it comes`},
 	{"connect", "the kernel's two TCP connections: to set up, to accept, to close. Of the CPU that is most",
 		`goproxy's request and response; the ClientHello is read by crypto/tls; a name is
 looked up and its addresses are judged, before the connection and after it; two records, of which the second has the bytes; and a goroutine for each
