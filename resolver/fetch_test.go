@@ -125,6 +125,11 @@ func TestFewRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		release := make(chan struct{})
+		resting := func() int {
+			b.fetches.mu.Lock()
+			defer b.fetches.mu.Unlock()
+			return b.fetches.resting
+		}
 		b.ask = func(_ context.Context, name string, qtype uint16) (*dns.Msg, error) {
 			<-release
 			return reply(name, qtype, 60, "192.0.9.1"), nil
@@ -136,17 +141,19 @@ func TestFewRest(t *testing.T) {
 		}
 		close(release)
 		synctest.Wait()
-		if n := b.fetches.resting; n != maxResting {
+		if n := resting(); n != maxResting {
 			t.Errorf("%d rest", n)
 		}
+		release = make(chan struct{})
 		if err := b.fetch(key{"more.example", dns.TypeA}, netip.Addr{}, nil); err != nil {
 			t.Fatal(err)
 		}
-		if n := b.fetches.resting; n != maxResting-1 {
+		if n := resting(); n != maxResting-1 {
 			t.Errorf("%d rest while one works", n)
 		}
+		close(release)
 		synctest.Wait()
-		if n := b.fetches.resting; n != maxResting {
+		if n := resting(); n != maxResting {
 			t.Errorf("%d rest after it", n)
 		}
 		b.fetches.close()
