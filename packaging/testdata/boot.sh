@@ -23,7 +23,7 @@ fi
 mkdir "$folder/root"
 mount -t tmpfs tmpfs "$folder/root"
 cd "$folder/root"
-mkdir -p etc/systemd/system/sysinit.target.wants etc/tillgate proc sys dev/pts dev/shm run tmp var/lib out usr/bin programs before
+mkdir -p etc/systemd/system etc/tillgate proc sys dev/pts dev/shm run tmp var/lib out usr/bin programs before
 for dir in /usr/*; do
 	[ "$dir" = /usr/bin ] || [ ! -d "$dir" ] || { mkdir ".$dir" && mount --bind "$dir" ".$dir"; }
 done
@@ -40,7 +40,7 @@ tr -d - </proc/sys/kernel/random/uuid >etc/machine-id
 mkdir etc/sysusers.d
 cp "$packaging"/usr/lib/sysusers.d/*.conf etc/sysusers.d/
 cp "$packaging"/usr/lib/systemd/system/*.service etc/systemd/system/
-ln -s ../tillgate-firewall.service etc/systemd/system/sysinit.target.wants/ # as WantedBy has it
+systemctl --quiet --root="$folder/root" enable tillgate-firewall
 cat >etc/tillgate/policy.yaml <<'END'
 version: 1
 classes:
@@ -53,12 +53,13 @@ done
 mkdir etc/systemd/system/tillgate-firewall.service.d
 case $how in
 once) fails='[ -e /run/failed ] || { touch /run/failed; exit 1; }' ;;
-never) fails='[ -e /sys/class/net/lan0 ]' ;;
+never) fails='[ -e /sys/class/net/lan0 ] || ! sleep 2' wait=0.2s ;; # so that one is under way when the wait for it ends
 *) fails=true ;;
 esac
 cat >etc/systemd/system/tillgate-firewall.service.d/fails.conf <<END
 [Service]
 ExecStartPre=+/bin/sh -c '$fails'
+RestartSec=${wait:-1s}
 END
 cat >etc/systemd/system/network.service <<'END'
 [Unit]
