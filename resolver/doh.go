@@ -95,6 +95,9 @@ func (q *dohQuery) read(resp *h2.Response) (*dns.Msg, error) {
 	if resp.Status != http.StatusOK {
 		return nil, dohStatusError(resp.Status)
 	}
+	if resp.Cut {
+		return nil, fmt.Errorf("%w: more than %d octets", errDoHReply, dohMaxReply)
+	}
 	given := resp.Get("content-type")
 	if given != dohMediaType { // else there is nothing to parse
 		if t, _, err := mime.ParseMediaType(given); err != nil || t != dohMediaType {

@@ -3,7 +3,6 @@ package resolver
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/netip"
 	"time"
@@ -122,9 +121,6 @@ func (u *upstream) await(ctx context.Context, a *attempt, q *dohQuery) (*dns.Msg
 		return nil, ctx.Err()
 	}
 	resp, err := a.exchange.Result()
-	if errors.Is(err, h2.ErrTooLong) {
-		err = fmt.Errorf("%w: more than %d octets", errDoHReply, dohMaxReply)
-	}
 	if err != nil {
 		return nil, err
 	}

@@ -145,6 +145,11 @@ func TestUpstreamHostileHTTP(t *testing.T) {
 		{"misdirected", status(421), upstreamBadStatus, "HTTP status 421 Misdirected Request", "upstream.url in tillgate.yaml is wrong"},
 		{"no content", status(204), upstreamBadStatus, "HTTP status 204 No Content", ""},
 		{"accepted", status(202), upstreamBadStatus, "HTTP status 202 Accepted", ""},
+		{"broken inside, with much to say of it", func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(500)
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		}, upstreamBadStatus, "HTTP status 500 Internal Server Error", ""},
 		{"unknown", status(299), upstreamBadStatus, "HTTP status 299", ""},
 		{"captive portal", typed("text/html; charset=utf-8", "<!DOCTYPE html>"), upstreamBadReply, `the content type is "text/html; charset=utf-8"`, "something else than DNS answers there"},
 		{"no content type", typed("", "\x00"), upstreamBadReply, `the content type is ""`, ""},

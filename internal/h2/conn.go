@@ -30,9 +30,13 @@ const (
 	// maxFrame is the longest payload of a frame, both ways, in bytes: what every side must
 	// take (§4.2).
 	maxFrame = 1 << 14
+	// maxEarly is how many responses (100 to 199) may say that another is to come.
+	maxEarly = 8
 	// maxUnsent is what may wait to be written, in bytes. Only a server that has more to
 	// be acknowledged than it reads brings it about.
 	maxUnsent = 1 << 18
+	// maxWindow is the most that a window may become, in bytes (§6.9.1).
+	maxWindow = 1<<31 - 1
 	// lastStream is the last number of a stream (§5.1.1).
 	lastStream = 1<<31 - 1
 )
@@ -41,8 +45,6 @@ const (
 var (
 	// ErrClosed is of a connection that was closed by [Conn.Close], or for resting.
 	ErrClosed = errors.New("the connection is closed")
-	// ErrTooLong is a response with a longer body than may be.
-	ErrTooLong = errors.New("the body is too long")
 	// errMalformed is a response that is none (§8.1.1).
 	errMalformed = errors.New("the HTTP/2 response is malformed")
 
@@ -124,7 +126,7 @@ func New(conn net.Conn, cfg Config) *Conn {
 	c.frames.WriteWindowUpdate(0, ownWindow-firstWindow)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.timer = time.AfterFunc(cfg.Ping, c.watch)
+	c.timer = time.AfterFunc(min(cfg.Ping, cfg.Idle), c.watch)
 	go c.read()
 	go c.write()
 	c.wakeWriter()
@@ -186,8 +188,10 @@ func (c *Conn) watch() {
 	}
 	now := time.Now()
 	left := c.cfg.Ping - now.Sub(c.heard)
+	idle := len(c.streams)+len(c.waiting) == 0
+	rest := c.cfg.Idle - now.Sub(c.rests)
 	switch {
-	case len(c.streams)+len(c.waiting) == 0 && now.Sub(c.rests) >= c.cfg.Idle:
+	case idle && rest <= 0:
 		c.fail(http2.ErrCodeNo, ErrClosed)
 		return
 	case !c.asked.IsZero():
@@ -200,6 +204,9 @@ func (c *Conn) watch() {
 		c.asked, left = now, c.cfg.PingTimeout
 		c.frames.WritePing(false, [8]byte{})
 		c.wakeWriter()
+	}
+	if idle {
+		left = min(left, rest)
 	}
 	c.timer.Reset(left)
 }

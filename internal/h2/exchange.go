@@ -1,7 +1,7 @@
 package h2
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -21,6 +21,7 @@ type Exchange struct {
 	body   []byte // of the request, what is yet to be sent
 	window int64  // of which so much may be
 	length int64  // the response's, as its header has it; negative: it has not
+	early  int    // responses that only said that another is to come
 	ended  bool
 	resp   Response
 	err    error
@@ -28,9 +29,13 @@ type Exchange struct {
 
 // Response is what the server says. Trailers are left out.
 type Response struct {
-	Status int // 200 to 599
+	Status int // 200 to 999
 	Header []Field
-	Body   []byte
+	// Body is that of status 200. That of another is not waited for, and left out, or a
+	// part of it is there.
+	Body []byte
+	// Cut reports that the body is longer than MaxBody. Not all of it is there then.
+	Cut bool
 }
 
 // Get returns the value of the first header field of a name, which is in lower case, or "".
@@ -69,7 +74,8 @@ func (e *Exchange) Result() (*Response, error) {
 	return &e.resp, nil
 }
 
-// Cancel ends the exchange, if it has not ended. The server is told that nobody waits.
+// Cancel ends the exchange, if it has not ended, with context.Canceled. The server is told
+// that nobody waits.
 func (e *Exchange) Cancel() {
 	c := e.conn
 	c.mu.Lock()
@@ -78,10 +84,10 @@ func (e *Exchange) Cancel() {
 	case e.ended:
 	case e.id == 0:
 		c.waiting = slices.DeleteFunc(c.waiting, func(w *Exchange) bool { return w == e })
-		e.end(ErrClosed)
+		e.end(context.Canceled)
 		c.rest()
 	default:
-		c.reset(e, http2.ErrCodeCancel, ErrClosed)
+		c.reset(e, http2.ErrCodeCancel, context.Canceled)
 	}
 }
 
@@ -98,6 +104,7 @@ func (c *Conn) admit() {
 	for len(c.waiting) > 0 && uint32(len(c.streams)) < c.maxStreams && c.going == nil {
 		if c.next > lastStream {
 			c.leave(errExhausted)
+			c.rest()
 			return
 		}
 		e := c.waiting[0]
@@ -211,8 +218,8 @@ func (e *Exchange) fields(f *http2.MetaHeadersFrame) error {
 	case err != nil || len(status) != 3 || n < 100 || len(f.PseudoFields()) != 1:
 		return fmt.Errorf("%w: its status is %.16q", errMalformed, status)
 	case n < 200: // an answer is yet to come
-		if f.StreamEnded() {
-			return fmt.Errorf("%w: it ends with status %d", errMalformed, n)
+		if e.early++; f.StreamEnded() || n == 101 || e.early > maxEarly {
+			return fmt.Errorf("%w: it goes on after status %d as it may not", errMalformed, n)
 		}
 		return nil
 	}
@@ -221,17 +228,16 @@ func (e *Exchange) fields(f *http2.MetaHeadersFrame) error {
 	e.resp.Header = make([]Field, len(regular))
 	for i, r := range regular {
 		e.resp.Header[i] = Field{r.Name, r.Value}
-	}
-	if text := e.resp.Get("content-length"); text != "" {
-		length, err := strconv.ParseUint(text, 10, 63)
-		if err != nil {
-			return fmt.Errorf("%w: its content-length is %.24q", errMalformed, text)
+		if r.Name != "content-length" {
+			continue
+		}
+		length, err := strconv.ParseUint(r.Value, 10, 63)
+		if err != nil || e.length >= 0 && e.length != int64(length) {
+			return fmt.Errorf("%w: its content-length is %.24q", errMalformed, r.Value)
 		}
 		e.length = int64(length)
 	}
-	if e.length > int64(e.conn.cfg.MaxBody) {
-		return ErrTooLong
-	}
+	e.resp.Cut = e.length > int64(e.conn.cfg.MaxBody)
 	return nil
 }
 
@@ -241,7 +247,8 @@ func (e *Exchange) data(p []byte) error {
 	case e.resp.Status == 0:
 		return fmt.Errorf("%w: it begins with its body", errMalformed)
 	case len(e.resp.Body)+len(p) > e.conn.cfg.MaxBody:
-		return ErrTooLong
+		e.resp.Cut = true
+		return nil
 	}
 	if e.resp.Body == nil && e.length > 0 {
 		e.resp.Body = make([]byte, 0, e.length)
@@ -250,21 +257,18 @@ func (e *Exchange) data(p []byte) error {
 	return nil
 }
 
+// enough reports that nothing more of the response is wanted.
+func (e *Exchange) enough() bool {
+	return e.resp.Cut || e.resp.Status != 0 && e.resp.Status != 200
+}
+
 // whole is for when the server has said all.
 func (e *Exchange) whole() error {
 	switch {
 	case e.resp.Status == 0:
 		return fmt.Errorf("%w: it has no header", errMalformed)
-	case e.length >= 0 && e.length != int64(len(e.resp.Body)) && e.resp.Status != 304: // RFC 9110 §8.6
+	case e.length >= 0 && e.length != int64(len(e.resp.Body)):
 		return fmt.Errorf("%w: it has %d bytes and was to have %d", errMalformed, len(e.resp.Body), e.length)
 	}
 	return nil
-}
-
-// code is that by which an exchange with such an error is reset.
-func code(err error) http2.ErrCode {
-	if errors.Is(err, errMalformed) {
-		return http2.ErrCodeProtocol
-	}
-	return http2.ErrCodeCancel
 }

@@ -48,7 +48,7 @@ func (c *Conn) take(f http2.Frame, err error, first bool) bool {
 		c.fail(http2.ErrCodeNo, fmt.Errorf("reading: %w", err))
 	default:
 		c.heard, c.asked = time.Now(), time.Time{}
-		if _, ok := f.(*http2.SettingsFrame); first && !ok { // §3.4
+		if s, ok := f.(*http2.SettingsFrame); first && (!ok || s.IsAck()) { // §3.4
 			c.violated(http2.ErrCodeProtocol, "it begins with %v", f.Header().Type)
 			break
 		}
@@ -102,14 +102,16 @@ func (c *Conn) stream(id uint32) *Exchange {
 
 // advance goes on with an exchange of which a frame was taken.
 func (c *Conn) advance(e *Exchange, err error, ended bool) {
-	if err == nil && ended {
+	if err == nil && ended && !e.enough() {
 		err = e.whole()
 	}
 	switch {
 	case err != nil:
-		c.reset(e, code(err), err)
+		c.reset(e, http2.ErrCodeProtocol, err)
 	case ended:
 		c.close(e, nil)
+	case e.enough():
+		c.reset(e, http2.ErrCodeCancel, nil)
 	}
 }
 
@@ -144,7 +146,7 @@ func (c *Conn) settle(f *http2.SettingsFrame) {
 			change := int64(s.Val) - c.bodyWindow
 			c.bodyWindow = int64(s.Val)
 			for _, e := range c.streams {
-				if e.window += change; e.window > 1<<31-1 {
+				if e.window += change; e.window > maxWindow {
 					return http2.ConnectionError(http2.ErrCodeFlowControl)
 				}
 			}
@@ -164,9 +166,8 @@ func (c *Conn) settle(f *http2.SettingsFrame) {
 
 // allow takes the server's word that more may be sent (§6.9).
 func (c *Conn) allow(f *http2.WindowUpdateFrame) {
-	const most = 1<<31 - 1
 	if f.StreamID == 0 {
-		if c.window += int64(f.Increment); c.window > most {
+		if c.window += int64(f.Increment); c.window > maxWindow {
 			c.violated(http2.ErrCodeFlowControl, "a window is too large")
 			return
 		}
@@ -177,7 +178,7 @@ func (c *Conn) allow(f *http2.WindowUpdateFrame) {
 	if e == nil {
 		return
 	}
-	if e.window += int64(f.Increment); e.window > most {
+	if e.window += int64(f.Increment); e.window > maxWindow {
 		c.reset(e, http2.ErrCodeFlowControl, fmt.Errorf("%w: a window is too large", errMalformed))
 		return
 	}

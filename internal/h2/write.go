@@ -19,6 +19,9 @@ func (c *Conn) write() {
 		// write, and one TLS record.
 		runtime.Gosched()
 		last := c.takeOut(&taken)
+		if taken.Len() == 0 { // it went with the last
+			continue
+		}
 		c.conn.SetWriteDeadline(time.Now().Add(c.cfg.WriteTimeout))
 		if _, err := c.conn.Write(taken.Bytes()); err != nil {
 			c.mu.Lock()
