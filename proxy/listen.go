@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"sync"
 	"syscall"
 	"time"
 
@@ -141,8 +140,8 @@ func (p *Proxy) Serve(ctx context.Context) error {
 // accept serves a listener until it is closed, and its connections to their end. The
 // plane is that of a connection which is refused before it has said anything.
 func (p *Proxy) accept(ctx context.Context, l *net.TCPListener, plane policy.Plane, serve func(context.Context, *peer)) error {
-	var conns sync.WaitGroup
-	defer conns.Wait()
+	var crew crew
+	defer crew.close()
 	for {
 		conn, err := l.AcceptTCP()
 		switch {
@@ -152,7 +151,7 @@ func (p *Proxy) accept(ctx context.Context, l *net.TCPListener, plane policy.Pla
 			p.stats.connections.Add(1)
 			c := p.newPeer(conn)
 			if p.welcome(c, plane) {
-				attend(ctx, &conns, c, serve)
+				crew.do(func() { attend(ctx, &crew, c, serve) })
 			}
 		case errors.Is(err, net.ErrClosed):
 			return nil
@@ -167,20 +166,18 @@ func (p *Proxy) accept(ctx context.Context, l *net.TCPListener, plane policy.Pla
 	}
 }
 
-// attend serves a connection to its end in goroutines of the group, and then gives back its
-// place. A tunnel has one of its own: what the stack of the first has grown to, with TLS and
-// all, would stay with it for as long as the tunnel lasts.
-func attend(ctx context.Context, conns *sync.WaitGroup, c *peer, serve func(context.Context, *peer)) {
-	conns.Go(func() {
-		serve(ctx, c)
-		if c.carry == nil {
-			c.giveUpPlace()
-			return
-		}
-		conns.Go(func() {
-			c.carry()
-			c.giveUpPlace()
-		})
+// attend serves a connection to its end and then gives back its place. A tunnel has a
+// goroutine of its own: what the stack of this one has grown to, with TLS and all, would stay
+// with it for as long as the tunnel lasts.
+func attend(ctx context.Context, crew *crew, c *peer, serve func(context.Context, *peer)) {
+	serve(ctx, c)
+	if c.carry == nil {
+		c.giveUpPlace()
+		return
+	}
+	crew.running.Go(func() {
+		c.carry()
+		c.giveUpPlace()
 	})
 }
 

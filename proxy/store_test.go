@@ -204,12 +204,12 @@ func (s *store) visit(client netip.Addr, serve func(context.Context, *peer)) *vi
 	v := &visitor{TCPConn: far, t: s.t, done: make(chan struct{})}
 	go func() {
 		defer close(v.done)
-		var conns sync.WaitGroup
-		attend(s.ctx, &conns, &peer{
+		var crew crew
+		defer crew.close()
+		attend(s.ctx, &crew, &peer{
 			TCPConn: near, client: client, began: time.Now(),
 			local: netip.MustParseAddrPort("10.20.1.1:3128"),
 		}, serve)
-		conns.Wait()
 	}()
 	s.t.Cleanup(func() {
 		far.Close()
