@@ -88,30 +88,31 @@ func (p *Proxy) dial(ctx context.Context, a *attempt) (*net.TCPConn, error) {
 		return nil, &dialError{fault, err}
 	}
 	slot := a.peer.slot
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(slot.ctx, func() { cancel(context.Cause(slot.ctx)) })()
-	conn, err := p.reach(ctx, a)
-	if err == nil {
+	timed, cancel := context.WithTimeout(slot.ctx, p.cfg.ConnectTimeout)
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	conn, err := p.reach(timed, a)
+	switch {
+	case err == nil:
 		slot.connected(a.dest)
+	case faultOf(err) == abandoned && ctx.Err() != nil:
+		err = gaveUp(ctx) // which tells more
 	}
 	return conn, err
 }
 
-// reach connects without asking for a place.
+// reach connects without asking for a place, as long as ctx lasts.
 func (p *Proxy) reach(ctx context.Context, a *attempt) (*net.TCPConn, error) {
-	timed, cancel := context.WithTimeout(ctx, p.cfg.ConnectTimeout)
-	defer cancel()
 	if a.original.IsValid() {
-		return p.connect(timed, a, []netip.Addr{a.original})
+		return p.connect(ctx, a, []netip.Addr{a.original})
 	}
-	addrs, err := p.deps.Lookup(timed, a.name)
+	addrs, err := p.deps.Lookup(ctx, a.name)
 	switch {
 	case err == nil && len(addrs) == 0:
 		err = errNoAddress
 	case err == nil:
-		return p.connect(timed, a, addrs)
-	case ctx.Err() != nil:
+		return p.connect(ctx, a, addrs)
+	case ctx.Err() == context.Canceled:
 		return nil, gaveUp(ctx)
 	case isTimeout(err):
 		return nil, &dialError{lookupTimeout, err}

@@ -15,6 +15,9 @@ import (
 // included. Hellos with post-quantum key shares have about 1,800.
 const maxHello = 16 << 10
 
+// helloRoom is made for a hello where less than half of it is left: nearly all fit.
+const helloRoom = 2 << 10
+
 // A helloInfo is what a ClientHello says of where it wants to go.
 type helloInfo struct {
 	// Name is server_name (RFC 6066, section 3) in its canonical form. What is
@@ -37,7 +40,8 @@ func (e *helloError) Error() string { return "reading the TLS hello: " + e.Err.E
 func (e *helloError) Unwrap() error { return e.Err }
 
 // readHello reads a ClientHello and writes nothing. The caller has set a
-// deadline for reading; already is what it has read so far, and is left alone.
+// deadline for reading; already is what it has read so far, into a buffer that
+// it gives away: the rest of it is read into.
 //
 // raw is all that has been read, also what followed the hello, with or without
 // an error: whoever goes on with the connection begins with it. A hello may
@@ -48,25 +52,12 @@ func (e *helloError) Unwrap() error { return e.Err }
 // a dot at a name's end. A GREASE ECH extension, which Chrome always sends, is
 // fine; with real ECH the outer name is the one that counts, here as everywhere.
 func readHello(r io.Reader, already []byte) (h helloInfo, raw []byte, err error) {
-	w := &helloWire{r: r, raw: slices.Clip(already)}
-	errSeen := errors.New("seen")
-	seen := false
-	server := tls.Server(w, &tls.Config{
-		GetConfigForClient: func(info *tls.ClientHelloInfo) (*tls.Config, error) {
-			seen = true
-			h = helloInfo{
-				Name:   info.ServerName,
-				HasSNI: slices.Contains(info.Extensions, extServerName),
-				Protos: info.SupportedProtos,
-			}
-			return nil, errSeen
-		},
-	})
-	err = server.Handshake()
-	switch {
-	case seen && h.HasSNI && h.Name == "":
+	w := &helloWire{r: r, raw: already}
+	err = tls.Server(w, helloConfig).Handshake()
+	switch h = w.hello; {
+	case w.seen && h.HasSNI && h.Name == "":
 		err = &helloError{policy.Malformed, errors.New("server_name without a host name")}
-	case seen:
+	case w.seen:
 		if name, ok := policy.WireName(h.Name); ok {
 			h.Name = name
 		}
@@ -83,10 +74,25 @@ func readHello(r io.Reader, already []byte) (h helloInfo, raw []byte, err error)
 	return helloInfo{}, w.raw, err
 }
 
+// helloConfig is of all hellos. It has a hello noted where it came from, and goes no further.
+var helloConfig = &tls.Config{
+	GetConfigForClient: func(info *tls.ClientHelloInfo) (*tls.Config, error) {
+		w := info.Conn.(*helloWire)
+		w.seen = true
+		w.hello = helloInfo{
+			Name:   info.ServerName,
+			HasSNI: slices.Contains(info.Extensions, extServerName),
+			Protos: info.SupportedProtos,
+		}
+		return nil, errSeen
+	},
+}
+
 // extServerName is the number of the server_name extension.
 const extServerName = 0
 
 var (
+	errSeen     = errors.New("seen")
 	errNotTLS   = errors.New("not a TLS handshake")
 	errBigHello = fmt.Errorf("more than %d bytes", maxHello)
 )
@@ -101,6 +107,9 @@ type helloWire struct {
 	raw []byte // read so far
 	pos int    // of which tls has seen so many
 	err error  // why it was given no more
+
+	seen  bool
+	hello helloInfo // that was seen
 }
 
 func (w *helloWire) Write(p []byte) (int, error) { return len(p), nil }
@@ -129,7 +138,9 @@ func (w *helloWire) Read(p []byte) (int, error) {
 // fill reads once, at most as much as a hello may still have.
 func (w *helloWire) fill() error {
 	n := len(w.raw)
-	w.raw = slices.Grow(w.raw, min(2<<10, maxHello-n))
+	if cap(w.raw)-n < helloRoom/2 {
+		w.raw = slices.Grow(w.raw, min(helloRoom, maxHello-n))
+	}
 	got, err := w.r.Read(w.raw[n:min(cap(w.raw), maxHello)])
 	w.raw = w.raw[:n+got]
 	return err

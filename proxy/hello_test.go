@@ -266,10 +266,6 @@ func TestHelloReplay(t *testing.T) {
 	wire := append(handMade(serverName(hostName("a.example"))), "and early data"...)
 	for n := range len(wire) {
 		already := append(make([]byte, 0, 4096), wire[:n]...)
-		spare := already[:cap(already)]
-		for i := range spare[n:] {
-			spare[n+i] = 0xee
-		}
 		h, raw, err := readHello(cut(wire[n:], 1<<20), already)
 		if err != nil || h.Name != "a.example" {
 			t.Fatalf("with %d bytes before: %v, %v", n, h, err)
@@ -277,8 +273,8 @@ func TestHelloReplay(t *testing.T) {
 		if hello := len(wire) - len("and early data"); n < hello && !bytes.Equal(raw, wire) || n >= hello && !bytes.Equal(raw, wire[:n]) {
 			t.Errorf("with %d bytes before, %d of %d are replayed", n, len(raw), len(wire))
 		}
-		if bytes.Trim(spare[n:], "\xee") != nil {
-			t.Errorf("with %d bytes before, the caller's buffer was written to", n)
+		if &raw[:1][0] != &already[:1][0] {
+			t.Errorf("with %d bytes before, the room behind them is not used", n)
 		}
 	}
 
