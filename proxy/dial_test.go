@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -181,6 +182,23 @@ func TestReachAbandoned(t *testing.T) {
 	if faultOf(err) != abandoned || !errors.Is(err, errStopping) {
 		t.Errorf("error %v %v", faultOf(err), err)
 	}
+}
+
+// A resolver that says nothing has as long as a connection may take.
+func TestDialTimeLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(Config{ConnectTimeout: 10 * time.Second}, Deps{Lookup: func(ctx context.Context, _ string) ([]netip.Addr, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}})
+		allow := func(flow) policy.Decision { return policy.Decision{Verdict: policy.Allow} }
+		p.registry = newRegistry(limit{}, limit{1, 1}, allow, nil)
+		a, start := &attempt{peer: new(peer)}, time.Now()
+		if _, err := p.dial(t.Context(), a); faultOf(err) != lookupTimeout || time.Since(start) != 10*time.Second {
+			t.Errorf("error %v %v after %v", faultOf(err), err, time.Since(start))
+		}
+		a.peer.giveUpPlace()
+	})
 }
 
 // What has become the box's own while it was dialled is the box, and is left at once. So is
