@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -90,6 +91,8 @@ func (a *appliance) policyChanged(c policy.Change) {
 	if c.Old != c.New {
 		a.proxy.PolicyChanged() // after the record that tells why tunnels end
 		a.policyBell.ring()
+		// What reading it took, and the old one, is more than hours of work leave behind.
+		debug.FreeOSMemory()
 	}
 	if c.Cause == policy.CauseReload {
 		a.systemd.ready()
