@@ -1,7 +1,7 @@
 package resolver
 
 import (
-	"maps"
+	"container/list"
 	"net/netip"
 	"slices"
 	"sync"
@@ -28,12 +28,18 @@ type given struct {
 
 type givenClient struct {
 	last  time.Time
-	pairs map[givenPair]time.Time // and when it was given last
+	pairs map[givenPair]*list.Element // of order
+	order list.List                   // of givenAt, the one that was given last at the end
 }
 
 type givenPair struct {
 	addr netip.Addr
 	name string
+}
+
+type givenAt struct {
+	givenPair
+	at time.Time
 }
 
 // add remembers that a client was given addresses for a name.
@@ -49,33 +55,43 @@ func (g *given) add(client netip.Addr, name string, addrs []netip.Addr, now time
 			g.clients = make(map[netip.Addr]*givenClient)
 		}
 		if len(g.clients) >= maxGivenClients {
-			dropOldest(g.clients, func(c *givenClient) time.Time { return c.last })
+			g.dropClient()
 		}
-		c = &givenClient{pairs: make(map[givenPair]time.Time)}
+		c = &givenClient{pairs: make(map[givenPair]*list.Element)}
 		g.clients[client] = c
 	}
 	c.last = now
 	for _, addr := range addrs {
-		pair := givenPair{addr, name}
-		if _, known := c.pairs[pair]; !known && len(c.pairs) >= maxGivenPairs {
-			dropOldest(c.pairs, func(at time.Time) time.Time { return at })
-		}
-		c.pairs[pair] = now
+		c.add(givenAt{givenPair{addr, name}, now})
 	}
 }
 
-// dropOldest looks at all of a full table: at a few hundred entries that costs less than
-// a list that is kept in order at each answer.
-func dropOldest[K comparable, V any](m map[K]V, last func(V) time.Time) {
-	var oldest K
-	var at time.Time
-	first := true
-	for k, v := range m {
-		if t := last(v); first || t.Before(at) {
-			oldest, at, first = k, t, false
+// add makes a pair the one that was given last.
+func (c *givenClient) add(p givenAt) {
+	e := c.pairs[p.givenPair]
+	if e == nil && len(c.pairs) >= maxGivenPairs {
+		e = c.order.Front()
+		delete(c.pairs, e.Value.(*givenAt).givenPair)
+	}
+	if e == nil {
+		c.pairs[p.givenPair] = c.order.PushBack(&givenAt{p.givenPair, p.at})
+		return
+	}
+	*e.Value.(*givenAt) = p
+	c.pairs[p.givenPair] = e
+	c.order.MoveToBack(e)
+}
+
+// dropClient looks at all of the full table: there are new clients seldom.
+func (g *given) dropClient() {
+	var oldest netip.Addr
+	var last time.Time
+	for addr, c := range g.clients {
+		if last.IsZero() || c.last.Before(last) {
+			oldest, last = addr, c.last
 		}
 	}
-	delete(m, oldest)
+	delete(g.clients, oldest)
 }
 
 // names returns what the client was given the address for, in alphabetical order.
@@ -86,11 +102,10 @@ func (g *given) names(client, addr netip.Addr, now time.Time) []string {
 	if c == nil {
 		return nil
 	}
-	maps.DeleteFunc(c.pairs, func(_ givenPair, at time.Time) bool { return now.Sub(at) >= givenAge })
 	var names []string
-	for pair := range c.pairs {
-		if pair.addr == addr {
-			names = append(names, pair.name)
+	for e := c.order.Front(); e != nil; e = e.Next() {
+		if p := e.Value.(*givenAt); p.addr == addr && now.Sub(p.at) < givenAge {
+			names = append(names, p.name)
 		}
 	}
 	slices.Sort(names)
