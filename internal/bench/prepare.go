@@ -68,6 +68,7 @@ func Prepare(ctx context.Context, o Options) error {
 	}
 	for _, b := range builds {
 		c := command(ctx, dir, b...)
+		c.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is installed
 		if out, err := c.CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w\n%s", strings.Join(c.Args, " "), err, out)
 		}

@@ -163,6 +163,7 @@ func (c *Conn) fail(code http2.ErrCode, err error) {
 		e.end(err)
 	}
 	clear(c.streams)
+	c.unsent = 0
 	c.wakeWriter()
 }
 
