@@ -93,6 +93,18 @@ func TestGivenIsBounded(t *testing.T) {
 			t.Errorf("name %d of %d: remembered %v", i, maxGivenPairs+more, got)
 		}
 	}
+
+	// The oldest is given again, so that the one after it goes next.
+	for i, n := range []int{more, maxGivenPairs + more} {
+		g.add(last, name(n), []netip.Addr{addr}, at(2*maxGivenClients+i))
+	}
+	names = g.names(last, addr, start)
+	if !slices.Contains(names, name(more)) || slices.Contains(names, name(more+1)) {
+		t.Error("what was given last is forgotten before what was given first")
+	}
+	if c := g.clients[last]; c.order.Len() != maxGivenPairs || len(c.pairs) != maxGivenPairs {
+		t.Errorf("%d pairs, %d in order, want %d", len(c.pairs), c.order.Len(), maxGivenPairs)
+	}
 }
 
 // What a client was told is what NamesOf tells of it, from the cache or not; not what
