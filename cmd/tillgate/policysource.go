@@ -91,11 +91,12 @@ func (a *appliance) policyChanged(c policy.Change) {
 	if c.Old != c.New {
 		a.proxy.PolicyChanged() // after the record that tells why tunnels end
 		a.policyBell.ring()
-		// What reading it took, and the old one, is more than hours of work leave behind.
-		debug.FreeOSMemory()
 	}
 	if c.Cause == policy.CauseReload {
 		a.systemd.ready()
+	}
+	if c.Old != c.New {
+		debug.FreeOSMemory() // what the reading took, and the old policy, in megabytes
 	}
 }
 
