@@ -68,6 +68,7 @@ func TestReadState(t *testing.T) {
 		{"two", `{"version":1}{"version":1}`, "more follows"},
 		{"no time", `{"version":1,"trusted":"yesterday"}`, "yesterday"},
 		{"the year 9999", `{"version":1,"trusted":"9999-01-01T00:00:00Z"}`, "the year 9999"},
+		{"an era away", `{"version":1,"trusted":"2100-10-01T00:00:00Z"}`, "the year 2100"},
 		{"the year 1900", `{"version":1,"trusted":"1900-01-01T00:00:00Z"}`, "the year 1900"},
 		{"a drift of no oscillator", `{"version":1,"drift_ppm":-501}`, "-501 ppm"},
 		{"a server without an address", `{"version":1,"servers":[{"name":"a"}]}`, `server "a"`},
@@ -96,7 +97,8 @@ func FuzzReadState(f *testing.F) {
 	f.Add([]byte(`{"version":1,"trusted":"2027-03-01T12:00:00.5Z","drift_ppm":-12.5,"servers":[{"name":"a","addr":"2001:db8::1"}]}`))
 	f.Add([]byte(`{"version":1,"trusted":"2249-12-31T23:59:59+23:59","drift_ppm":1e2}`))
 	f.Add([]byte(`{"version":1,"servers":[{"name":"\ud800","addr":"::ffff:192.0.2.1"}]}`))
-	f.Add([]byte(fmt.Sprintf(`{"version":1,"trusted":%q}`, latest.Format(time.RFC3339))))
+	f.Add([]byte(`{"version":1,"trusted":"2100-10-01T00:00:00Z"}`))
+	f.Add([]byte(fmt.Sprintf(`{"version":1,"trusted":%q}`, release.Add(era/2).Format(time.RFC3339))))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := ReadState(data)
 		if err != nil {
