@@ -232,6 +232,7 @@ func FuzzBackstopOf(f *testing.F) {
 	f.Add("# ip -4 rule add pref 54 iif eth1 prohibit protocol 116\n")
 	f.Add("# ip -6 rule add pref 52 to fd00::/8 goto 199 protocol 116")
 	for _, no := range []string{"# ip -4 rule add pref 0 lookup main protocol 116\n", "# ip -4 rule add pref 54 iif lo prohibit protocol 116\n",
+		"# ip -4 rule add pref 54 iif \x00 prohibit protocol 116\n",
 		"# ip -4 rule add pref 92 from 0.0.0.0/0 prohibit protocol 116\n", "# ip -4 rule del pref 0\n", "# ip -4\n",
 		strings.Repeat("# ip -4 rule add pref 54 iif eth1 prohibit protocol 116\n", 2)} {
 		if _, err := backstopOf([]byte(no)); err == nil {

@@ -100,7 +100,7 @@ func (r backRule) inPlace() bool {
 			return false
 		}
 	}
-	if len(r.in) > maxInterface {
+	if len(r.in) > maxInterface || strings.Contains(r.in, "\x00") { // where the kernel's name would end
 		return false
 	}
 	in, from, to := r.in != "", r.from.IsValid(), r.to.IsValid()
