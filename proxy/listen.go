@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"tillgate/internal/crew"
 	"tillgate/internal/pktinfo"
 	"tillgate/policy"
 )
@@ -140,8 +141,8 @@ func (p *Proxy) Serve(ctx context.Context) error {
 // accept serves a listener until it is closed, and its connections to their end. The
 // plane is that of a connection which is refused before it has said anything.
 func (p *Proxy) accept(ctx context.Context, l *net.TCPListener, plane policy.Plane, serve func(context.Context, *peer)) error {
-	var crew crew
-	defer crew.close()
+	var conns crew.Crew
+	defer conns.Close()
 	for {
 		conn, err := l.AcceptTCP()
 		switch {
@@ -151,7 +152,7 @@ func (p *Proxy) accept(ctx context.Context, l *net.TCPListener, plane policy.Pla
 			p.stats.connections.Add(1)
 			c := p.newPeer(conn)
 			if p.welcome(c, plane) {
-				crew.do(func() { attend(ctx, &crew, c, serve) })
+				conns.Do(func() { attend(ctx, &conns, c, serve) })
 			}
 		case errors.Is(err, net.ErrClosed):
 			return nil
@@ -169,13 +170,13 @@ func (p *Proxy) accept(ctx context.Context, l *net.TCPListener, plane policy.Pla
 // attend serves a connection to its end and then gives back its place. A tunnel has a
 // goroutine of its own: what the stack of this one has grown to, with TLS and all, would stay
 // with it for as long as the tunnel lasts.
-func attend(ctx context.Context, crew *crew, c *peer, serve func(context.Context, *peer)) {
+func attend(ctx context.Context, conns *crew.Crew, c *peer, serve func(context.Context, *peer)) {
 	serve(ctx, c)
 	if c.carry == nil {
 		c.giveUpPlace()
 		return
 	}
-	crew.running.Go(func() {
+	conns.Go(func() {
 		c.carry()
 		c.giveUpPlace()
 	})

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"tillgate/decision"
+	"tillgate/internal/crew"
 	"tillgate/policy"
 )
 
@@ -204,9 +205,9 @@ func (s *store) visit(client netip.Addr, serve func(context.Context, *peer)) *vi
 	v := &visitor{TCPConn: far, t: s.t, done: make(chan struct{})}
 	go func() {
 		defer close(v.done)
-		var crew crew
-		defer crew.close()
-		attend(s.ctx, &crew, &peer{
+		var conns crew.Crew
+		defer conns.Close()
+		attend(s.ctx, &conns, &peer{
 			TCPConn: near, client: client, began: time.Now(),
 			local: netip.MustParseAddrPort("10.20.1.1:3128"),
 		}, serve)

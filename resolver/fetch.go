@@ -10,6 +10,7 @@ import (
 
 	"tillgate/decision"
 	"tillgate/internal/clock"
+	"tillgate/internal/crew"
 )
 
 const (
@@ -23,9 +24,6 @@ const (
 	// there is always one for another.
 	maxClientFetches = upstreamInFlight * 3 / 4
 	maxClientWaiting = maxWaiting / 4
-	// maxResting is how many goroutines wait for the next name to ask for: they have grown
-	// the stacks for it, which is a tenth of what a new one costs.
-	maxResting = 32
 )
 
 // errLimit is a query that could not wait for the upstream.
@@ -38,11 +36,9 @@ type fetches struct {
 	names   map[key]*fetch
 	count   int // of waiters
 	shares  map[netip.Addr]share
-	resting int      // goroutines
-	next    chan key // to them
 	closed  bool
-	running sync.WaitGroup // fetches
-	askers  sync.WaitGroup // goroutines
+	running sync.WaitGroup
+	askers  crew.Crew
 }
 
 // fetch is one name that is asked for. Its client is the one that asked first, no address
@@ -131,17 +127,14 @@ func (r *Resolver) fetch(k key, client netip.Addr, then func(cached)) error {
 		running = &fetch{client: client}
 		if f.names == nil {
 			f.names = make(map[key]*fetch)
-			f.next = make(chan key, maxResting)
 		}
 		f.names[k] = running
 		f.add(client, 1, 0)
 		f.running.Add(1)
-		if f.resting > 0 {
-			f.resting--
-			f.next <- k
-		} else {
-			f.askers.Go(func() { r.exchanges(k) })
-		}
+		f.askers.Do(func() {
+			defer f.running.Done()
+			r.exchange(k)
+		})
 	}
 	if then != nil {
 		running.waiters = append(running.waiters, waiter{client, then})
@@ -149,25 +142,6 @@ func (r *Resolver) fetch(k key, client netip.Addr, then func(cached)) error {
 		f.add(client, 0, 1)
 	}
 	return nil
-}
-
-// exchanges asks the upstream for a name, and then for others, as long as not too many
-// do so.
-func (r *Resolver) exchanges(k key) {
-	f := &r.fetches
-	for more := true; more; {
-		r.exchange(k)
-		f.running.Done()
-		f.mu.Lock()
-		more = f.resting < maxResting && !f.closed
-		if more {
-			f.resting++
-		}
-		f.mu.Unlock()
-		if more {
-			k, more = <-f.next
-		}
-	}
 }
 
 // exchange asks the upstream, keeps what comes of it and tells those who wait.
@@ -209,13 +183,9 @@ func (r *Resolver) exchange(k key) {
 // close lets no fetch begin any more, and waits for those that are under way.
 func (f *fetches) close() {
 	f.mu.Lock()
-	if f.next != nil && !f.closed {
-		close(f.next)
-	}
 	f.closed = true
 	f.mu.Unlock()
-	f.running.Wait()
-	f.askers.Wait()
+	f.askers.Close()
 }
 
 // keepWarm refreshes the names in use until ctx ends.

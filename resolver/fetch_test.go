@@ -120,46 +120,6 @@ func TestFetchBounds(t *testing.T) {
 	}
 }
 
-// TestFewRest: of the goroutines that have asked upstream so many are kept, and used again.
-func TestFewRest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t)
-		release := make(chan struct{})
-		resting := func() int {
-			b.fetches.mu.Lock()
-			defer b.fetches.mu.Unlock()
-			return b.fetches.resting
-		}
-		b.ask = func(_ context.Context, name string, qtype uint16) (*dns.Msg, error) {
-			<-release
-			return reply(name, qtype, 60, "192.0.9.1"), nil
-		}
-		for i := range 2 * maxResting {
-			if err := b.fetch(key{fmt.Sprintf("n%d.example", i), dns.TypeA}, netip.Addr{}, nil); err != nil {
-				t.Fatal(err)
-			}
-		}
-		close(release)
-		synctest.Wait()
-		if n := resting(); n != maxResting {
-			t.Errorf("%d rest", n)
-		}
-		release = make(chan struct{})
-		if err := b.fetch(key{"more.example", dns.TypeA}, netip.Addr{}, nil); err != nil {
-			t.Fatal(err)
-		}
-		if n := resting(); n != maxResting-1 {
-			t.Errorf("%d rest while one works", n)
-		}
-		close(release)
-		synctest.Wait()
-		if n := resting(); n != maxResting {
-			t.Errorf("%d rest after it", n)
-		}
-		b.fetches.close()
-	})
-}
-
 // TestNoNameOfAnOldPolicyStaysWarm: what nobody may have any more is not asked for.
 func TestNoNameOfAnOldPolicyStaysWarm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

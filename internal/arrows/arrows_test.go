@@ -29,11 +29,12 @@ var arrows = map[string]string{
 	"internal/pktinfo": `golang.org/x/sys`,
 	"report":           `policy decision`,
 	"internal/h2":      `golang.org/x/net`,
-	"resolver": `policy decision internal/clock internal/h2 internal/pktinfo
+	"internal/crew":    ``,
+	"resolver": `policy decision internal/clock internal/crew internal/h2 internal/pktinfo
 		github.com/miekg/dns github.com/google/renameio/v2 golang.org/x/sync`,
 	"ntprelay": `policy decision internal/clock internal/pktinfo
 		github.com/beevik/ntp golang.org/x/sync golang.org/x/sys`,
-	"proxy":    `policy decision github.com/elazarl/goproxy internal/pktinfo golang.org/x/sync golang.org/x/sys`,
+	"proxy":    `policy decision github.com/elazarl/goproxy internal/crew internal/pktinfo golang.org/x/sync golang.org/x/sys`,
 	"firewall": `policy decision github.com/mdlayher/netlink github.com/google/renameio/v2 golang.org/x/sys`,
 	"console":  `policy decision internal/check report github.com/google/renameio/v2 golang.org/x/crypto`,
 	"replay":   `policy decision golang.org/x/net`,

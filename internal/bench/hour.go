@@ -187,7 +187,8 @@ func hourTable(minutes []minute, s *shop, after int) table {
 	}
 	done, wrong := s.told()
 	t.notes = fmt.Sprintf(`%d terminals, each a client (internal/bench/shop.go), with a tunnel each that stays. A hundred names a
-minute are asked for once and never again, so the cache has 500 places here, to be full soon. Each minute the policy is changed while all of them burst at once; 30 s later the line is taken. What it grew by is the slope over the
+minute are asked for once and never again, so the cache has 500 places here, to be full soon. Each minute the policy
+is changed while all of them burst at once; 30 s later the line is taken. What it grew by is the slope over the
 second half: %s (%+.1f %% an hour; to %.0f %% counts as that). Done: %s. Errors within those 30 s: %d; in all:
 %s.`, terminals, flat, memory*100, maxSlope*100, done, after, wrong)
 	return t

@@ -150,7 +150,7 @@ func (c *Conn) Close() {
 	<-c.closed
 }
 
-// fail ends the connection. Called with mu held, as are all of the following.
+// fail ends the connection. Called with mu held, as are leave, wakeWriter and violated.
 func (c *Conn) fail(code http2.ErrCode, err error) {
 	if c.err != nil {
 		return

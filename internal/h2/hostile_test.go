@@ -9,6 +9,22 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
+// told asks a server that says something to that, and sees what the exchange comes to: want
+// is in its outcome.
+func told(t *testing.T, say func(*peer), want string) (*Conn, *peer) {
+	t.Helper()
+	c, p := connect(t, testConfig())
+	p.fr.AllowIllegalWrites = true
+	p.greet()
+	e := c.Ask([]byte("query"))
+	p.expect(firstHeaders)
+	say(p)
+	if got := outcome(e); !strings.Contains(got, want) {
+		t.Errorf("%s, want %s", got, want)
+	}
+	return c, p
+}
+
 // What a server may say to one request, and what the client makes of it and sends.
 func TestResponse(t *testing.T) {
 	long := strings.Repeat("x", 101)
@@ -81,15 +97,7 @@ func TestResponse(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c, p := connect(t, testConfig())
-				p.fr.AllowIllegalWrites = true
-				p.greet()
-				e := c.Ask([]byte("query"))
-				p.expect(firstHeaders)
-				tt.say(p)
-				if got := outcome(e); !strings.Contains(got, tt.want) {
-					t.Errorf("%s, want %s", got, tt.want)
-				}
+				c, p := told(t, tt.say, tt.want)
 				if sent := strings.Join(p.frames(), "; "); sent != tt.sent {
 					t.Errorf("the client sent %q, want %q", sent, tt.sent)
 				}
@@ -152,15 +160,7 @@ func TestBroken(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c, p := connect(t, testConfig())
-				p.fr.AllowIllegalWrites = true
-				p.greet()
-				e := c.Ask([]byte("query"))
-				p.expect(firstHeaders)
-				tt.say(p)
-				if got := outcome(e); !strings.Contains(got, tt.want) {
-					t.Errorf("%s, want %s", got, tt.want)
-				}
+				c, p := told(t, tt.say, tt.want)
 				p.expect(tt.sent)
 				if next := outcome(c.Ask(nil)); next == "open" || c.Usable() {
 					t.Errorf("the next: %s", next)

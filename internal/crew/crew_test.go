@@ -1,4 +1,4 @@
-package proxy
+package crew
 
 import (
 	"testing"
@@ -8,7 +8,7 @@ import (
 // TestCrewRests has more pieces of work at once than goroutines that may stay.
 func TestCrewRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var c crew
+		var c Crew
 		resting := func() int {
 			synctest.Wait()
 			c.mu.Lock()
@@ -17,26 +17,26 @@ func TestCrewRests(t *testing.T) {
 		}
 		for range 2 { // the second time some are done by those that rest
 			begun, end := 0, make(chan bool)
-			for range maxResting + 8 {
-				c.do(func() { begun++; end <- true })
+			for range MaxResting + 8 {
+				c.Do(func() { begun++; end <- true })
 				synctest.Wait()
 			}
-			if n := resting(); n != 0 || begun != maxResting+8 {
-				t.Errorf("%d of %d begun, %d rest", begun, maxResting+8, n)
+			if n := resting(); n != 0 || begun != MaxResting+8 {
+				t.Errorf("%d of %d begun, %d rest", begun, MaxResting+8, n)
 			}
-			for range maxResting + 8 {
+			for range MaxResting + 8 {
 				<-end
 			}
-			if n := resting(); n != maxResting {
-				t.Errorf("%d rest, not %d", n, maxResting)
+			if n := resting(); n != MaxResting {
+				t.Errorf("%d rest, not %d", n, MaxResting)
 			}
 		}
 		var end, closed = make(chan bool), make(chan bool)
-		c.do(func() { <-end })
-		if n := resting(); n != maxResting-1 {
-			t.Errorf("%d rest when one has work, not %d", n, maxResting-1)
+		c.Do(func() { <-end })
+		if n := resting(); n != MaxResting-1 {
+			t.Errorf("%d rest when one has work, not %d", n, MaxResting-1)
 		}
-		go func() { c.close(); close(closed) }()
+		go func() { c.Close(); close(closed) }()
 		synctest.Wait()
 		select {
 		case <-closed:
