@@ -21,6 +21,7 @@ import (
 // asks for the number of bytes that are there, and moves just these. While it
 // waits it has no buffer either.
 type stream struct {
+	of       *tunnel
 	src, dst *net.TCPConn
 	first    []byte      // what src has said already
 	moved    func()      // called after each copy
@@ -42,14 +43,15 @@ const messageSize = 8 << 10
 var buffers = sync.Pool{New: func() any { return new([messageSize]byte) }}
 
 // run copies until src has no more to say or one side fails, and tells which
-// side it was. With neither error, src said that it has no more (FIN).
+// side it was. With neither error, src said that it has no more (FIN). At src's deadline for
+// reading it returns os.ErrDeadlineExceeded, and may be called again: nothing has been read
+// then that was not passed on.
 func (s *stream) run() (readErr, writeErr error) {
 	raw, err := s.src.SyscallConn()
 	if err != nil {
 		return err, nil
 	}
-	if len(s.first) > 0 {
-		s.busy.Store(true)
+	if len(s.first) > 0 { // which makes the stream busy
 		n, err := s.dst.Write(s.first)
 		if s.first = nil; s.took(int64(n), err) != nil {
 			return nil, err
@@ -65,6 +67,8 @@ func (s *stream) run() (readErr, writeErr error) {
 			return nil, nil
 		case s.readErr != nil:
 			return s.readErr, nil
+		case s.of.resting.Load():
+			s.of.stir()
 		}
 		if s.ready > 0 {
 			// These bytes are there, so that an error is dst's.
@@ -87,8 +91,8 @@ func (s *stream) run() (readErr, writeErr error) {
 // took counts what dst has taken.
 func (s *stream) took(n int64, err error) error {
 	s.bytes += uint64(n)
-	s.busy.Store(false)
 	s.moved()
+	s.busy.Store(false) // only now: a tunnel that is not busy may rest, by when it last moved
 	return err
 }
 
@@ -174,8 +178,10 @@ func awaitReset(c *net.TCPConn) error {
 }
 
 // control runs f unless c is closed.
-func control(c *net.TCPConn, f func(fd int)) {
-	if raw, err := c.SyscallConn(); err == nil {
-		raw.Control(func(fd uintptr) { f(int(fd)) })
+func control(c *net.TCPConn, f func(fd int)) error {
+	raw, err := c.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { f(int(fd)) })
 	}
+	return err
 }

@@ -118,6 +118,7 @@ func (p *Proxy) closeListeners() {
 // drainTime to end by themselves, and returns when all that it started is gone.
 func (p *Proxy) Serve(ctx context.Context) error {
 	defer p.addrs.close()
+	defer p.parking.close()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, l := range p.explicit {
 		g.Go(func() error { return p.accept(ctx, l, policy.Connect, p.serveProxy) })
@@ -167,18 +168,19 @@ func (p *Proxy) accept(ctx context.Context, l *net.TCPListener, plane policy.Pla
 	}
 }
 
-// attend serves a connection to its end and then gives back its place. A tunnel has a
-// goroutine of its own: what the stack of this one has grown to, with TLS and all, would stay
-// with it for as long as the tunnel lasts.
+// attend serves a connection to its end and then gives back its place. A tunnel has
+// goroutines of its own, and at times none: what the stack of this one has grown to, with TLS
+// and all, would stay with it for as long as the tunnel lasts.
 func attend(ctx context.Context, conns *crew.Crew, c *peer, serve func(context.Context, *peer)) {
 	serve(ctx, c)
 	if c.carry == nil {
 		c.giveUpPlace()
 		return
 	}
-	conns.Go(func() {
-		c.carry()
+	done := conns.Hold()
+	c.carry(func() {
 		c.giveUpPlace()
+		done()
 	})
 }
 

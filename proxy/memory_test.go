@@ -77,7 +77,8 @@ func idleTunnels(t testing.TB, n int) (rss, inUse float64) {
 		clientFD, client := dial()
 		serverFD, server := dial()
 		fds = append(fds, clientFD, serverFD)
-		running.Go(func() { newTunnel(client, server, make([]byte, 2000), time.Hour).run(ctx) })
+		running.Add(1)
+		newTunnel(client, server, make([]byte, 2000), time.Hour).begin(ctx, func(tunnelEnd) { running.Done() })
 		buf := make([]byte, 2000)
 		for got := 0; got < 2000; {
 			n, err := unix.Read(serverFD, buf)

@@ -25,9 +25,9 @@ type peer struct {
 	slot    *slot
 	unwatch func() bool
 
-	// carry runs the tunnel that the connection has become, and returns at its end. nil: it is
-	// none.
-	carry func()
+	// carry has the tunnel go on that the connection has become, and calls done at its end.
+	// nil: it is none.
+	carry func(done func())
 }
 
 // reset closes the connection without a word.
@@ -167,7 +167,14 @@ func (p *Proxy) tunnel(a *attempt, early []byte, server *net.TCPConn) {
 	}
 	t := newTunnel(c.TCPConn, server, early, p.cfg.IdleTimeout)
 	t.speed.fastest = &p.stats.fastest
-	c.carry = func() { p.closed(rec, t.run(c.slot.ctx)) }
+	t.rest.parking = p.parking
+	c.TCPConn = nil // the tunnel's, which is to be the only one to know it
+	c.carry = func(done func()) {
+		t.begin(c.slot.ctx, func(end tunnelEnd) {
+			p.closed(rec, end)
+			done()
+		})
+	}
 }
 
 // endBefore is the end of a tunnel that was cut before it began.

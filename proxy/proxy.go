@@ -84,6 +84,7 @@ type Proxy struct {
 	ifaces   pktinfo.Interfaces
 	probes   probes
 	addrs    ownAddresses
+	parking  *parking
 
 	// What the machine tells and does. Tests have machines of their own.
 	own         func() ([]netip.Prefix, error) // the box's addresses, with their networks; see ownAddresses
@@ -107,6 +108,7 @@ func New(cfg Config, deps Deps) *Proxy {
 		dialTCP:     dialTCP,
 		originalDst: originalDst,
 		drainTime:   drainTime,
+		parking:     newParking(parkAfter),
 	}
 	p.own = p.addrs.get
 	tunnels := limit{cfg.Tunnels, cfg.TunnelsPerClient}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -60,8 +61,8 @@ func (e *cutError) Error() string { return "cut by " + e.By.String() + ": " + e.
 // have said that they have no more to say, one of them fails, nothing has been
 // said for too long, or its context ends. The bytes are not looked at.
 //
-// While nobody speaks a tunnel holds its two descriptors, the stacks of two
-// goroutines, and no buffer.
+// While nobody speaks a tunnel holds its two descriptors, no buffer, and for the first
+// seconds two goroutines: see [rest].
 //
 // A side that ends what it says (FIN) is passed on as that, and the other may
 // go on for a while: see [quiet]. A side that fails (RST) is passed on as a
@@ -74,63 +75,88 @@ type tunnel struct {
 	start          time.Time
 	last           atomic.Int64 // when a byte was last passed on, a Duration since start
 	speed          meter        // of what comes down
+	resting        atomic.Bool  // the streams are to leave
 
-	mu     sync.Mutex
-	quiet  quiet
-	timer  *time.Timer
-	closed bool
-	broken party // whose connection took no more bytes
-	end    tunnelEnd
+	mu      sync.Mutex
+	quiet   quiet
+	timer   *time.Timer
+	rest    rest
+	unwatch func() bool
+	ended   func(tunnelEnd) // nil when it has been called
+	going   int             // streams
+	closed  bool
+	broken  party // whose connection took no more bytes
+	end     tunnelEnd
 }
 
 // newTunnel returns a tunnel that may be quiet for as long as idle. The server
 // is first sent what the client has said early, before the tunnel was there.
 func newTunnel(client, server *net.TCPConn, early []byte, idle time.Duration) *tunnel {
-	t := &tunnel{client: client, server: server, start: time.Now()}
+	t := &tunnel{start: time.Now()}
 	t.quiet.idle, t.quiet.drain = idle, min(idle, drainTimeout)
-	t.up.src, t.up.dst, t.up.first, t.up.moved = client, server, early, t.moved
-	t.down.src, t.down.dst, t.down.moved = server, client, t.downloaded
+	t.up.of, t.up.moved, t.up.first = t, t.moved, early
+	t.down.of, t.down.moved = t, t.downloaded
+	t.use(client, server)
 	return t
 }
 
-// run returns when the tunnel has ended and both connections are closed. The client's may
-// have deadlines, which end with that.
-//
-// The streams are run from as shallow a place as can be: what lies below them
-// decides whether the stack of an idle tunnel's goroutine has 2 KB or 4.
-func (t *tunnel) run(ctx context.Context) tunnelEnd {
-	unwatch := t.begin(ctx)
-	down := make(chan struct{})
-	go func() {
-		readErr, writeErr := t.down.run()
-		t.finish(&t.down, byServer, byClient, readErr, writeErr)
-		close(down)
-	}()
-	readErr, writeErr := t.up.run()
-	t.finish(&t.up, byClient, byServer, readErr, writeErr)
-	<-down
-	unwatch()
-	return t.result()
+// use sets the connections of the tunnel.
+func (t *tunnel) use(client, server *net.TCPConn) {
+	t.client, t.server = client, server
+	t.up.src, t.up.dst = client, server
+	t.down.src, t.down.dst = server, client
 }
 
-// begin prepares the connections and all that can end the tunnel from outside.
-func (t *tunnel) begin(ctx context.Context) (unwatch func() bool) {
+// begin has the tunnel go on by itself. When it has ended and both connections are closed,
+// ended is called, in a goroutine of the tunnel's. The client's may have deadlines, which end
+// with that.
+func (t *tunnel) begin(ctx context.Context, ended func(tunnelEnd)) {
 	// This fails on a closed connection only, which the streams will find. The server's has
 	// no deadline. TCP_NODELAY is Go's default: what was sent at once is passed on at once.
 	t.client.SetDeadline(time.Time{})
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.ended = ended
+	t.up.busy.Store(len(t.up.first) > 0)
 	t.timer = time.AfterFunc(t.quiet.idle, t.check)
-	return context.AfterFunc(ctx, func() { t.cut(context.Cause(ctx)) })
+	t.checkLocked()
+	t.unwatch = context.AfterFunc(ctx, func() { t.cut(context.Cause(ctx)) })
+	t.goLocked()
+}
+
+// goLocked starts the streams.
+func (t *tunnel) goLocked() {
+	t.going = 2
+	go t.carry(&t.up, byClient, byServer)
+	go t.carry(&t.down, byServer, byClient)
+}
+
+// carry runs a stream until it ends, or leaves for the tunnel to rest.
+//
+// The streams are run from as shallow a place as can be: what lies below them
+// decides whether the stack of an idle tunnel's goroutine has 2 KB or 4.
+func (t *tunnel) carry(s *stream, from, to party) {
+	for {
+		readErr, writeErr := s.run()
+		if !errors.Is(readErr, os.ErrDeadlineExceeded) {
+			t.finish(s, from, to, readErr, writeErr)
+			return
+		}
+		if t.leave() {
+			return
+		}
+	}
 }
 
 // finish takes the end of one direction.
 func (t *tunnel) finish(s *stream, from, to party, readErr, writeErr error) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
+	t.going--
 	if t.closed {
 		return // and that is why it failed
 	}
+	t.stirLocked()
 	err := readErr
 	if err == nil {
 		err = writeErr
@@ -166,10 +192,21 @@ func (t *tunnel) finish(s *stream, from, to party, readErr, writeErr error) {
 	t.checkLocked()
 }
 
-// result closes the connections, if nothing has yet, when both directions have ended.
-func (t *tunnel) result() tunnelEnd {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+// unlock unlocks the mutex, and has done with a tunnel of which nothing is left.
+func (t *tunnel) unlock() {
+	if t.going > 0 || t.rest.parked || t.ended == nil {
+		t.mu.Unlock()
+		return
+	}
+	end, ended := t.resultLocked(), t.ended
+	t.ended = nil
+	t.mu.Unlock()
+	t.unwatch()
+	ended(end)
+}
+
+// resultLocked closes the connections, if nothing has yet, when both directions have ended.
+func (t *tunnel) resultLocked() tunnelEnd {
 	if t.end.Why == "" {
 		t.closeLocked(never)
 	} else {
@@ -200,10 +237,10 @@ func (t *tunnel) downloaded() {
 }
 
 // check ends a tunnel that has been quiet for too long. It runs when that may
-// be so, and sets the time at which it may next be.
+// be so, and sets the time at which it may next be. It also has it rest.
 func (t *tunnel) check() {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	t.checkLocked()
 }
 
@@ -211,14 +248,15 @@ func (t *tunnel) checkLocked() {
 	if t.closed {
 		return
 	}
+	now, last := time.Since(t.start), time.Duration(t.last.Load())
 	left := t.quiet.left(
-		time.Since(t.start), time.Duration(t.last.Load()),
+		now, last,
 		t.up.busy.Load() || t.down.busy.Load(),
 		func() uint64 { return acknowledged(t.client) + acknowledged(t.server) },
 	)
 	switch {
 	case left > 0:
-		t.timer.Reset(left)
+		t.timer.Reset(min(left, t.restLocked(now-max(last, t.rest.woken))))
 	case t.quiet.half == 0:
 		t.endLocked(byIdle, "")
 	default:
@@ -234,7 +272,7 @@ func (t *tunnel) cut(cause error) {
 		by, why = c.By, c.Why
 	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	t.endLocked(by, why)
 }
 
@@ -260,6 +298,12 @@ func (t *tunnel) closeLocked(reset func(*net.TCPConn) bool) {
 	}
 	t.closed = true
 	t.timer.Stop()
+	if t.rest.parked { // it is ended from here: else it would have been woken
+		t.rest.parked = false
+		t.rest.parking.reset(t.rest.sockets)
+		return
+	}
+	t.stirLocked()
 	for _, c := range []*net.TCPConn{t.client, t.server} {
 		if reset(c) {
 			c.SetLinger(0)

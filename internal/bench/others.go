@@ -33,6 +33,10 @@ const (
 	starts      = 7
 )
 
+// idleFor is how long they have said nothing when that is looked at. tillgate takes 10 s to
+// find that a tunnel rests, and 2 s more until it gives memory back.
+const idleFor = 15 * time.Second
+
 // others measures memory and starts, where they are asked for.
 func (l *lab) others(ctx context.Context) (all []other, err error) {
 	var failed []error
@@ -53,7 +57,7 @@ func (l *lab) others(ctx context.Context) (all []other, err error) {
 	return all, errors.Join(failed...)
 }
 
-// idle measures what tunnels take that have said something and then say nothing.
+// idle measures what tunnels take that have said something and then nothing for idleFor.
 func (l *lab) idle(ctx context.Context) (all []other, err error) {
 	for _, name := range []string{own, "squid", "tinyproxy", "go relay"} {
 		s := find(name)
@@ -98,7 +102,7 @@ func (l *lab) idleOnce(ctx context.Context, s server) (kb, fds float64, err erro
 		return 0, 0, err
 	}
 	defer closeAll()
-	err = pause(ctx, time.Second)
+	err = pause(ctx, idleFor)
 	// A few descriptors come with the first tunnels, whatever their number.
 	fds = math.Round((p.descriptors()-open)/idleTunnels*10) / 10
 	return (p.rss() - memory) / idleTunnels, fds, err

@@ -29,9 +29,12 @@ func (c *Crew) Do(work func()) {
 	c.next <- work
 }
 
-// Go is Do in a goroutine that has done nothing else and does not stay: for work that lasts,
-// whose stack is to be small. A piece of work may call it after Close.
-func (c *Crew) Go(work func()) { c.running.Go(work) }
+// Hold has Close wait until done is called, for work that goes on without a goroutine of the
+// crew's. It is called by a piece of work.
+func (c *Crew) Hold() (done func()) {
+	c.running.Add(1)
+	return c.running.Done
+}
 
 // member does a piece of work, and then others, as long as not too many rest.
 func (c *Crew) member(work func()) {

@@ -47,3 +47,23 @@ func TestCrewRests(t *testing.T) {
 		<-closed
 	})
 }
+
+// TestCrewHold: Close waits for work that has no goroutine.
+func TestCrewHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c Crew
+		var done func()
+		c.Do(func() { done = c.Hold() })
+		closed := false
+		go func() { c.Close(); closed = true }()
+		synctest.Wait()
+		if closed {
+			t.Error("closed with work that is not done")
+		}
+		done()
+		synctest.Wait()
+		if !closed {
+			t.Error("not closed when all work was done")
+		}
+	})
+}

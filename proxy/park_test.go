@@ -1,0 +1,92 @@
+package proxy
+
+import (
+	"context"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Serve ends tunnels that rest as any others, and waits for them.
+func TestServeEndsResting(t *testing.T) {
+	s, serve := buildSite(t)
+	s.parking.after = soon
+	s.drainTime = soon
+	s.redirect("8.8.0.9:443")
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan error)
+	go func() { served <- serve(ctx) }()
+	c := s.open(fromTill, goodHello)
+	<-s.records
+	for range 2 {
+		for s.resting() == 0 {
+			runtime.Gosched()
+		}
+		say(t, c, "still there")
+		hear(t, c, "still there")
+	}
+	for s.resting() == 0 {
+		runtime.Gosched()
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if got := heard(c, nil); got != reset {
+		t.Errorf("heard %s, want %s", got, reset)
+	}
+	if r := <-s.records; r.By != "stop" || r.Up != uint64(len(goodHello)+2*11) || r.Down != r.Up {
+		t.Errorf("record %+v", r)
+	}
+	if n := len(s.records); n > 0 {
+		t.Errorf("%d more records", n)
+	}
+	if _, tunnels := s.registry.count(); tunnels > 0 {
+		t.Errorf("%d places are not given back", tunnels)
+	}
+}
+
+func (s *site) resting() int {
+	s.parking.mu.Lock()
+	defer s.parking.mu.Unlock()
+	return len(s.parking.tunnels)
+}
+
+// Memory is given back when many have gone to rest, and at most once in a while.
+func TestParkingGivesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newParking(parkAfter)
+		var given atomic.Int32
+		p.free = func() { given.Add(1) }
+		p.running.Go(p.giveBack)
+		defer p.close()
+		rest := func(n int) {
+			for range n {
+				p.count()
+			}
+		}
+		for i, step := range []struct {
+			rest  int
+			after time.Duration
+			want  int32
+		}{
+			{parkedMany - 1, time.Hour, 0},
+			{1, giveBackAfter - time.Nanosecond, 0},
+			{10 * parkedMany, time.Nanosecond, 1},
+			{0, giveBackPeriod, 1},
+			{0, giveBackAfter, 2},
+			{0, time.Hour, 2},
+			{parkedMany - 1, time.Hour, 2},
+			{1, giveBackAfter, 3},
+		} {
+			rest(step.rest)
+			time.Sleep(step.after)
+			synctest.Wait()
+			if n := given.Load(); n != step.want {
+				t.Errorf("step %d: given back %d times, want %d", i, n, step.want)
+			}
+		}
+	})
+}
