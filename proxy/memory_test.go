@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"net"
 	"os"
 	"runtime"
@@ -20,7 +19,7 @@ import (
 func BenchmarkIdleTunnels(b *testing.B) {
 	const n = 2000
 	for b.Loop() {
-		rss, inUse := idleTunnels(b, n)
+		rss, inUse := idleTunnels(b, n, nil)
 		b.ReportMetric(rss/n/1024, "KB-RSS/tunnel")
 		b.ReportMetric(inUse/n/1024, "KB-Go/tunnel")
 	}
@@ -31,14 +30,17 @@ func TestIdleTunnelMemory(t *testing.T) {
 		t.Skip("the race detector has memory of its own")
 	}
 	const n = 500
-	if _, inUse := idleTunnels(t, n); inUse/n > 8<<10 {
+	if _, inUse := idleTunnels(t, n, nil); inUse/n > 8<<10 {
 		t.Errorf("%.0f bytes a tunnel", inUse/n)
+	}
+	if _, inUse := idleTunnels(t, n, parkingFor(t)); inUse/n > 3<<10 {
+		t.Errorf("%.0f bytes a tunnel at rest", inUse/n)
 	}
 }
 
-// idleTunnels returns what n tunnels add to the process's memory. Those whom
-// they connect are bare sockets, which cost it nothing.
-func idleTunnels(t testing.TB, n int) (rss, inUse float64) {
+// idleTunnels returns what n tunnels add to the process's memory, at rest if they are
+// parked. Those whom they connect are bare sockets, which cost it nothing.
+func idleTunnels(t testing.TB, n int, p *parking) (rss, inUse float64) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -59,11 +61,9 @@ func idleTunnels(t testing.TB, n int) (rss, inUse float64) {
 		}
 		return fd, a.(*net.TCPConn)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	fds := make([]int, 0, 2*n)
 	defer func() {
-		cancel()
 		running.Wait()
 		for _, fd := range fds {
 			unix.Close(fd)
@@ -78,7 +78,10 @@ func idleTunnels(t testing.TB, n int) (rss, inUse float64) {
 		serverFD, server := dial()
 		fds = append(fds, clientFD, serverFD)
 		running.Add(1)
-		newTunnel(client, server, make([]byte, 2000), time.Hour).begin(ctx, func(tunnelEnd) { running.Done() })
+		tunnel := newTunnel(client, server, make([]byte, 2000), time.Hour)
+		tunnel.rest.parking = p
+		tunnel.begin(func(tunnelEnd) { running.Done() })
+		defer tunnel.cut(nil)
 		buf := make([]byte, 2000)
 		for got := 0; got < 2000; {
 			n, err := unix.Read(serverFD, buf)
@@ -97,6 +100,9 @@ func idleTunnels(t testing.TB, n int) (rss, inUse float64) {
 				}
 			}
 		}
+	}
+	for p != nil && p.resting() < n {
+		runtime.Gosched()
 	}
 	r, i := memory(t)
 	return r - rss, i - inUse

@@ -21,13 +21,13 @@ func TestServeEndsResting(t *testing.T) {
 	c := s.open(fromTill, goodHello)
 	<-s.records
 	for range 2 {
-		for s.resting() == 0 {
+		for s.parking.resting() == 0 {
 			runtime.Gosched()
 		}
 		say(t, c, "still there")
 		hear(t, c, "still there")
 	}
-	for s.resting() == 0 {
+	for s.parking.resting() == 0 {
 		runtime.Gosched()
 	}
 	stop()
@@ -48,10 +48,11 @@ func TestServeEndsResting(t *testing.T) {
 	}
 }
 
-func (s *site) resting() int {
-	s.parking.mu.Lock()
-	defer s.parking.mu.Unlock()
-	return len(s.parking.tunnels)
+// resting counts the tunnels that rest.
+func (p *parking) resting() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.tunnels)
 }
 
 // Memory is given back when many have gone to rest, and at most once in a while.

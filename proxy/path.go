@@ -143,7 +143,9 @@ func (c *peer) giveUpPlace() {
 		c.guest = nil
 	}
 	if c.slot != nil {
-		c.unwatch()
+		if c.unwatch != nil { // else it has become a tunnel
+			c.unwatch()
+		}
 		c.slot.release()
 		c.slot = nil
 	}
@@ -168,12 +170,14 @@ func (p *Proxy) tunnel(a *attempt, early []byte, server *net.TCPConn) {
 	t := newTunnel(c.TCPConn, server, early, p.cfg.IdleTimeout)
 	t.speed.fastest = &p.stats.fastest
 	t.rest.parking = p.parking
-	c.TCPConn = nil // the tunnel's, which is to be the only one to know it
+	slot := c.slot
+	c.TCPConn, c.unwatch = nil, nil // so that they don't last as long as the tunnel
 	c.carry = func(done func()) {
-		t.begin(c.slot.ctx, func(end tunnelEnd) {
+		t.begin(func(end tunnelEnd) {
 			p.closed(rec, end)
 			done()
 		})
+		slot.cutBy(t.cut)
 	}
 }
 

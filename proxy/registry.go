@@ -107,12 +107,12 @@ func (g *guest) release() {
 // A slot is a tunnel's place, which it has from the decision on.
 type slot struct {
 	// ctx ends with the slot. When the tunnel is to end before that, its cause is
-	// a *[cutError], or errStopping.
+	// a *[cutError], or errStopping. It is of no more use after [slot.cutBy].
 	ctx context.Context
 
 	r      *registry
-	cancel context.CancelCauseFunc
-	flow   flow      // guarded by r.mu, as is
+	cancel context.CancelCauseFunc // guarded by r.mu, as are
+	flow   flow
 	until  time.Time // the end of the rule that allows it; zero: it has none
 }
 
@@ -150,11 +150,25 @@ func (s *slot) withoutSNI() {
 	s.r.judgeAgain(s)
 }
 
-// release gives the place back.
-func (s *slot) release() {
-	s.cancel(context.Canceled)
+// cutBy has cut called, in a goroutine and maybe more than once, when the tunnel is to end.
+// It takes the place of ctx: with what waits for it that is a kilobyte, as long as a tunnel lasts.
+func (s *slot) cutBy(cut func(cause error)) {
 	s.r.mu.Lock()
 	defer s.r.mu.Unlock()
+	if s.ctx.Err() != nil {
+		go cut(context.Cause(s.ctx))
+		return
+	}
+	s.ctx, s.cancel = nil, func(cause error) { go cut(cause) }
+}
+
+// release gives the place back.
+func (s *slot) release() {
+	s.r.mu.Lock()
+	defer s.r.mu.Unlock()
+	if s.ctx != nil {
+		s.cancel(context.Canceled)
+	}
 	if s.r.slots.remove(s, s.flow.Client) {
 		s.r.checkEmpty()
 	}

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"net"
 	"os"
@@ -48,8 +47,8 @@ type tunnelEnd struct {
 	Why      string // what was wrong; empty where each side has said all that it had to say
 }
 
-// A cutError ends a tunnel from outside: it is the cause with which the context
-// of its run is cancelled. Any other cause is the box's stop.
+// A cutError ends a tunnel from outside. Any other cause with which one is cut is the
+// box's stop.
 type cutError struct {
 	By  party
 	Why string
@@ -59,7 +58,7 @@ func (e *cutError) Error() string { return "cut by " + e.By.String() + ": " + e.
 
 // A tunnel passes on what a client and a server say to each other, until both
 // have said that they have no more to say, one of them fails, nothing has been
-// said for too long, or its context ends. The bytes are not looked at.
+// said for too long, or it is cut from outside. The bytes are not looked at.
 //
 // While nobody speaks a tunnel holds its two descriptors, no buffer, and for the first
 // seconds two goroutines: see [rest].
@@ -77,16 +76,15 @@ type tunnel struct {
 	speed          meter        // of what comes down
 	resting        atomic.Bool  // the streams are to leave
 
-	mu      sync.Mutex
-	quiet   quiet
-	timer   *time.Timer
-	rest    rest
-	unwatch func() bool
-	ended   func(tunnelEnd) // nil when it has been called
-	going   int             // streams
-	closed  bool
-	broken  party // whose connection took no more bytes
-	end     tunnelEnd
+	mu     sync.Mutex
+	quiet  quiet
+	timer  *time.Timer
+	rest   rest
+	ended  func(tunnelEnd) // nil when it has been called
+	going  int             // streams
+	closed bool
+	broken party // whose connection took no more bytes
+	end    tunnelEnd
 }
 
 // newTunnel returns a tunnel that may be quiet for as long as idle. The server
@@ -110,7 +108,7 @@ func (t *tunnel) use(client, server *net.TCPConn) {
 // begin has the tunnel go on by itself. When it has ended and both connections are closed,
 // ended is called, in a goroutine of the tunnel's. The client's may have deadlines, which end
 // with that.
-func (t *tunnel) begin(ctx context.Context, ended func(tunnelEnd)) {
+func (t *tunnel) begin(ended func(tunnelEnd)) {
 	// This fails on a closed connection only, which the streams will find. The server's has
 	// no deadline. TCP_NODELAY is Go's default: what was sent at once is passed on at once.
 	t.client.SetDeadline(time.Time{})
@@ -120,7 +118,6 @@ func (t *tunnel) begin(ctx context.Context, ended func(tunnelEnd)) {
 	t.up.busy.Store(len(t.up.first) > 0)
 	t.timer = time.AfterFunc(t.quiet.idle, t.check)
 	t.checkLocked()
-	t.unwatch = context.AfterFunc(ctx, func() { t.cut(context.Cause(ctx)) })
 	t.goLocked()
 }
 
@@ -201,7 +198,6 @@ func (t *tunnel) unlock() {
 	end, ended := t.resultLocked(), t.ended
 	t.ended = nil
 	t.mu.Unlock()
-	t.unwatch()
 	ended(end)
 }
 
@@ -265,7 +261,7 @@ func (t *tunnel) checkLocked() {
 	}
 }
 
-// cut ends the tunnel from outside.
+// cut ends the tunnel from outside, after begin.
 func (t *tunnel) cut(cause error) {
 	by, why := byStop, ""
 	if c := (*cutError)(nil); errors.As(cause, &c) {
