@@ -1,8 +1,6 @@
 package proxy
 
-import (
-	"time"
-)
+import "time"
 
 // A tunnel in which nobody has spoken for a while rests: its two sockets wait in the
 // [parking], and nothing else is left of it but what its record will say. When one of them
@@ -17,7 +15,7 @@ import (
 // resting and then looks at busy: one at least sees the other. So nobody is at work with
 // the deadline set, but a stream that is about to undo it.
 
-// A rest is what a tunnel has of it. All but resting is guarded by the tunnel's mutex.
+// A rest is what a tunnel knows of that. It is guarded by the tunnel's mutex.
 type rest struct {
 	parking *parking  // nil: it never rests
 	waiting chan bool // of the stream that has left, to hear whether the tunnel is parked

@@ -47,10 +47,11 @@ a raw clock read once a batch, so that no answer says that it left before it did
 	{"ntp-2k", "a wake-up, recvmmsg, a clock's reading and sendmmsg for each request",
 		"Go's poller, as with DNS at 5,000 a second, with twice as many calls for a packet as chronyd has"},
 	{idleMemory, "two sockets: the kernel's memory, which is not the process's",
-		`5.5 KB of stacks, of the two goroutines that wait, and 6 KB of what is known: two net.TCPConns with their poll
-descriptors, the place in the registry, contexts, and what the record of the end will say; no buffer. The rest is what Go has
-freed and not given back`},
-	{idleDescriptors, "two sockets", "nothing: there is a pipe only while bytes move"},
+		`what is known of it: the counters, the timer, the place in the registry, and what the record of the end will say; and
+of when it was at work what Go keeps for the next: a kilobyte for its two goroutines, and what of freed memory has not been given
+back. A tunnel that has been silent for 10 s has no goroutine, no buffer and no connection of Go's net, only two descriptors in
+an epoll instance. All are looked at when they have been silent for 15 s`},
+	{idleDescriptors, "two sockets", "nothing: there is a pipe only while bytes move; one epoll instance is all tunnels'"},
 	{"start to first answer", "the kernel loading the program, and Go's runtime: some 10 ms",
 		`the packages' tables, the policy and its index, the last segment of the journal, which is checked before it is
 written on, and the sockets`},

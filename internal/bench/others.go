@@ -33,8 +33,8 @@ const (
 	starts      = 7
 )
 
-// idleFor is how long they have said nothing when that is looked at. tillgate takes 10 s to
-// find that a tunnel rests, and 2 s more until it gives memory back.
+// idleFor is how long they have said nothing when that is looked at, the same for all
+// programs. tillgate finds after 10 s that a tunnel rests, and gives memory back 2 s later.
 const idleFor = 15 * time.Second
 
 // others measures memory and starts, where they are asked for.
