@@ -10,13 +10,11 @@ import (
 // turn is what the requests that are answered together have in common.
 type turn struct {
 	set     *policy.Set
-	trusted time.Time
+	trusted time.Time // for who is judged, and not in the memo
 	present
 }
 
-func (r *Relay) turn() turn {
-	return turn{r.deps.Policy(), r.deps.Clock.Trusted(), r.present()}
-}
+func (r *Relay) turn() turn { return turn{set: r.deps.Policy(), present: r.present()} }
 
 // serveAll serves the packets of a batch, each in turn as q. Nothing is allocated for one
 // whose like was recorded shortly before.
@@ -57,6 +55,7 @@ func (r *Relay) serveAll(m *memo, q *request, packets []pktinfo.Packet) {
 // or again, and there is no way to say no that all of them understand.
 func (r *Relay) serve(t *turn, q *request) {
 	r.stats.requests.Add(1)
+	t.trusted = r.deps.Clock.Trusted()
 	q.decision = t.set.Decide(policy.Request{
 		Plane:     policy.NTP,
 		Client:    q.client,

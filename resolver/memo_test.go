@@ -107,6 +107,29 @@ func TestMemoAllocatesNothing(t *testing.T) {
 	}
 }
 
+// A query that was asked before costs no allocation, from the socket to the socket.
+func TestNoAllocations(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.Rate, c.Burst = 1000, 1000 })
+	b.now = time.Now()
+	conn, err := net.Dial("udp", serving(t, b, "127.0.0.1:0")[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	query, reply := packed(t, queryFor("example.com", dns.TypeA)), make([]byte, serverUDPSize)
+	allocs := testing.AllocsPerRun(100, func() { // after one that is not counted
+		if _, err := conn.Write(query); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Read(reply); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if allocs != 0 {
+		t.Errorf("%v allocations a query", allocs)
+	}
+}
+
 // These are never given again.
 func TestMemoLeavesOut(t *testing.T) {
 	w := newTwins(t)

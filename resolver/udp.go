@@ -44,8 +44,9 @@ func (r *Resolver) readUDP(s *udpSocket) error {
 		return err
 	}
 	defer func() { s.memo.settle(r.deps.Now()) }()
+	send := sender.Send // once: it would be a piece of garbage each time
 	err = batch.Serve(func(packets []pktinfo.Packet) {
-		r.serveUDP(s.memo, packets, sender.Send)
+		r.serveUDP(s.memo, packets, send)
 		if unsent := batch.Send(); unsent > 0 {
 			r.stats.unsent.Add(uint64(unsent))
 		}

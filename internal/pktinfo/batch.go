@@ -31,14 +31,12 @@ type Batch struct {
 	raw     syscall.RawConn
 	handle  func([]Packet)
 	receive func(fd uintptr) bool
-	send    func(fd uintptr) bool
-	sourced bool // answers must be told where they come from
+	fd      uintptr // while packets are being handled
+	sourced bool    // answers must be told where they come from
 	slots   []slot
 	packets []Packet
 	in, out []mmsghdr
 	got     int // packets in the slots
-	replies int // in out
-	unsent  int
 	err     error
 }
 
@@ -84,7 +82,7 @@ func NewBatch(conn *net.UDPConn, packets, size, reply int) (*Batch, error) {
 		h.Name, h.Iov, h.Control = (*byte)(unsafe.Pointer(&s.name)), &s.dataVec, &s.oob[0]
 		h.SetIovlen(1)
 	}
-	b.receive, b.send = b.recvmmsg, b.sendmmsg
+	b.receive = b.recvmmsg
 	return b, nil
 }
 
@@ -123,7 +121,7 @@ func (b *Batch) recvmmsg(fd uintptr) (more bool) {
 		b.err = errno
 		return true
 	}
-	b.got = int(n)
+	b.got, b.fd = int(n), fd
 	for i := range b.got {
 		b.packets[i] = b.slots[i].packet(&b.in[i])
 	}
@@ -156,7 +154,7 @@ func (s *slot) from() netip.AddrPort {
 // asked. It returns how many the kernel did not take: it waits for none, as
 // [Sender.Send], and one that fails is in nobody's way.
 func (b *Batch) Send() (unsent int) {
-	b.replies = 0
+	replies := 0
 	for i := range b.got {
 		p, s := &b.packets[i], &b.slots[i]
 		if len(p.Reply) == 0 {
@@ -164,7 +162,7 @@ func (b *Batch) Send() (unsent int) {
 		}
 		s.replyVec.Base = &p.Reply[0]
 		s.replyVec.SetLen(len(p.Reply))
-		h := &b.out[b.replies].hdr
+		h := &b.out[replies].hdr
 		h.Name, h.Namelen, h.Iov = b.in[i].hdr.Name, b.in[i].hdr.Namelen, &s.replyVec
 		h.SetIovlen(1)
 		if b.sourced {
@@ -173,27 +171,22 @@ func (b *Batch) Send() (unsent int) {
 			h.SetControllen(len(oob))
 		}
 		p.Reply = nil // none is sent twice
-		b.replies++
+		replies++
 	}
-	if b.replies == 0 {
-		return 0
-	}
-	b.unsent = b.replies
-	b.raw.Write(b.send) // an error leaves them all unsent
-	return b.unsent
+	return b.sendmmsg(b.out[:replies])
 }
 
-// sendmmsg sends what is in out. The kernel stops at the first that it does not take, and
-// tells why when it is first again: so that one is passed over.
-func (b *Batch) sendmmsg(fd uintptr) bool {
-	b.unsent = 0
-	for next := 0; next < b.replies; {
-		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.out[next])), uintptr(b.replies-next), unix.MSG_DONTWAIT, 0, 0)
+// sendmmsg sends, and returns how many the kernel did not take. It stops at the first of them,
+// and tells why when that is first again: so that one is passed over. The socket is not closed
+// meanwhile, since this is within a read of it.
+func (b *Batch) sendmmsg(out []mmsghdr) (unsent int) {
+	for len(out) > 0 {
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, b.fd, uintptr(unsafe.Pointer(&out[0])), uintptr(len(out)), unix.MSG_DONTWAIT, 0, 0)
 		if errno != 0 {
 			n = 1
-			b.unsent++
+			unsent++
 		}
-		next += int(n)
+		out = out[n:]
 	}
-	return true
+	return unsent
 }
