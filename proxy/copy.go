@@ -74,6 +74,7 @@ func (s *stream) run() (readErr, writeErr error) {
 			// These bytes are there, so that an error is dst's.
 			s.some = io.LimitedReader{R: s.src, N: int64(s.ready)}
 			n, err := s.dst.ReadFrom(&s.some)
+			s.some.R = nil // a tunnel that rests is to keep nothing of it
 			if s.took(n, err) != nil {
 				return nil, err
 			}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"net"
 	"os"
 	"runtime/debug"
@@ -24,6 +25,10 @@ const (
 	parkedMany     = 100
 	giveBackAfter  = 2 * time.Second
 	giveBackPeriod = time.Minute
+
+	// spares is how many descriptors a tunnel takes at most while it wakes. Then it has two, as
+	// before.
+	spares = 3
 )
 
 // A parking waits for what is said in the tunnels that rest, all in one goroutine. The
@@ -45,7 +50,10 @@ type parking struct {
 	epoll   *os.File          // nil: no tunnel has rested yet
 	fd      int               // of epoll
 	tunnels map[int32]*tunnel // by the descriptor of the client
-	parked  int               // tunnels, since there were many
+	counted int               // of tunnels, when there were many or, since, fewest
+
+	waking sync.Mutex // held while a tunnel wakes: the spares are for one
+	spare  []int      // descriptors
 }
 
 // sockets are those of a tunnel that rests.
@@ -72,6 +80,9 @@ func (p *parking) openLocked() error {
 	unix.SetNonblock(fd, true) // so that os has Go's poller wait for it
 	epoll := os.NewFile(uintptr(fd), "epoll")
 	raw, err := epoll.SyscallConn()
+	if err == nil {
+		err = epoll.SetReadDeadline(time.Time{}) // fails if Go's poller can't
+	}
 	if err != nil {
 		epoll.Close()
 		return err
@@ -89,6 +100,9 @@ func (p *parking) close() {
 		p.epoll.Close()
 	}
 	p.running.Wait()
+	p.waking.Lock()
+	defer p.waking.Unlock()
+	p.useSpares()
 }
 
 // wait wakes the tunnels in which something is said, until p is closed.
@@ -126,7 +140,7 @@ func (p *parking) park(t *tunnel) (s sockets, err error) {
 	}
 	p.mu.Lock()
 	err = p.openLocked()
-	p.tunnels[int32(s.client)] = t
+	p.countLocked(t, s)
 	p.mu.Unlock()
 	for _, fd := range [...]int{s.client, s.server} {
 		e := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLONESHOT, Fd: int32(s.client)}
@@ -138,35 +152,80 @@ func (p *parking) park(t *tunnel) (s sockets, err error) {
 		p.forget(s)
 		return s, err
 	}
-	p.count()
+	p.waking.Lock()
+	p.keepSpares()
+	p.waking.Unlock()
 	return s, nil
 }
 
-// count counts the tunnels that have gone to rest.
-func (p *parking) count() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.parked++; p.parked < parkedMany {
+// countLocked adds a tunnel, and tells when many more rest than did.
+func (p *parking) countLocked(t *tunnel, s sockets) {
+	p.tunnels[int32(s.client)] = t
+	if len(p.tunnels) < p.counted+parkedMany {
 		return
 	}
-	p.parked = 0
+	p.counted = len(p.tunnels)
 	select {
 	case p.many <- struct{}{}:
 	default: // it is about to be done
 	}
 }
 
+func (p *parking) discount(s sockets) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.tunnels, int32(s.client))
+	p.counted = min(p.counted, len(p.tunnels))
+}
+
 // unpark makes connections of a tunnel's sockets again. After an error they rest on.
+//
+// If there are no descriptors left it takes the spares: the tunnels that rest go on with what
+// they have, and end, however many connections wait for a descriptor.
 func (p *parking) unpark(s sockets) (client, server *net.TCPConn, err error) {
+	p.waking.Lock()
+	defer p.waking.Unlock()
+	client, server, err = p.conns(s)
+	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
+		p.useSpares()
+		client, server, err = p.conns(s)
+	}
+	if err == nil {
+		p.forget(s)
+	}
+	p.keepSpares()
+	return client, server, err
+}
+
+// conns makes connections of sockets by other descriptors.
+func (p *parking) conns(s sockets) (client, server *net.TCPConn, err error) {
 	if client, err = p.conn(s.client); err != nil {
 		return nil, nil, err
 	}
 	if server, err = p.conn(s.server); err != nil {
-		client.Close() // the socket is open by another descriptor
+		client.Close() // the socket is open by the descriptor that was given
 		return nil, nil, err
 	}
-	p.forget(s)
 	return client, server, nil
+}
+
+// keepSpares takes the descriptors that are missing of the spares, or those that there are.
+func (p *parking) keepSpares() {
+	for len(p.spare) < spares {
+		fd, err := dupFD(p.fd)
+		if err != nil {
+			return
+		}
+		p.spare = append(p.spare, fd)
+	}
+}
+
+// useSpares gives them back, for who takes the next.
+func (p *parking) useSpares() {
+	for _, fd := range p.spare {
+		unix.Close(fd)
+	}
+	p.spare = p.spare[:0]
 }
 
 // reset ends both connections of a tunnel that rests.
@@ -180,9 +239,7 @@ func (p *parking) reset(s sockets) {
 // forget closes the descriptors. The kernel would keep those of open sockets in the epoll
 // instance.
 func (p *parking) forget(s sockets) {
-	p.mu.Lock()
-	delete(p.tunnels, int32(s.client))
-	p.mu.Unlock()
+	p.discount(s)
 	for _, fd := range [...]int{s.client, s.server} {
 		unix.EpollCtl(p.fd, unix.EPOLL_CTL_DEL, fd, nil)
 		unix.Close(fd)

@@ -64,23 +64,29 @@ func TestParkingGivesBack(t *testing.T) {
 		p.running.Go(p.giveBack)
 		defer p.close()
 		rest := func(n int) {
-			for range n {
-				p.count()
+			for n > len(p.tunnels) {
+				p.mu.Lock()
+				p.countLocked(nil, sockets{client: len(p.tunnels)})
+				p.mu.Unlock()
+			}
+			for n < len(p.tunnels) {
+				p.discount(sockets{client: len(p.tunnels) - 1})
 			}
 		}
 		for i, step := range []struct {
-			rest  int
+			rest  int // as many
 			after time.Duration
 			want  int32
 		}{
 			{parkedMany - 1, time.Hour, 0},
-			{1, giveBackAfter - time.Nanosecond, 0},
-			{10 * parkedMany, time.Nanosecond, 1},
-			{0, giveBackPeriod, 1},
-			{0, giveBackAfter, 2},
-			{0, time.Hour, 2},
-			{parkedMany - 1, time.Hour, 2},
-			{1, giveBackAfter, 3},
+			{parkedMany, giveBackAfter - time.Nanosecond, 0},
+			{11 * parkedMany, time.Nanosecond, 1},
+			{11 * parkedMany, giveBackPeriod, 1},
+			{11 * parkedMany, giveBackAfter, 2},
+			{11 * parkedMany, time.Hour, 2},
+			{10*parkedMany + 1, time.Hour, 2}, // as after a heartbeat
+			{11 * parkedMany, time.Hour, 2},
+			{11*parkedMany + 1, giveBackAfter, 3},
 		} {
 			rest(step.rest)
 			time.Sleep(step.after)

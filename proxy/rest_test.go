@@ -187,7 +187,7 @@ func TestRestWithoutDescriptors(t *testing.T) {
 		conn := p.conn
 		calls = 0
 		p.conn = func(fd int) (*net.TCPConn, error) {
-			if calls++; calls == fails {
+			if calls++; calls == fails || calls == 2*fails { // with the spares, too
 				return nil, unix.EMFILE
 			}
 			return conn(fd)
@@ -207,6 +207,48 @@ func TestRestWithoutDescriptors(t *testing.T) {
 	say(t, r.client, "ping")
 	if got, want := r.wait(t), (tunnelEnd{By: byIdle}); got != want {
 		t.Errorf("never woken: %+v, want %+v", got, want)
+	}
+}
+
+// Tunnels that rest go on when there is no descriptor left in the process.
+func TestRestSpareDescriptors(t *testing.T) {
+	p := parkingFor(t)
+	var rigs []*rig
+	for range 3 {
+		rigs = append(rigs, newRestingRig(t, p, "", 10*time.Second))
+	}
+	for _, r := range rigs {
+		r.atRest()
+	}
+
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	low := limit
+	low.Cur = min(low.Cur, 1024)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
+		t.Fatal(err)
+	}
+	var taken []int
+	t.Cleanup(func() {
+		for _, fd := range taken {
+			unix.Close(fd)
+		}
+		unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	})
+	for {
+		fd, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			break
+		}
+		taken = append(taken, fd)
+	}
+	for _, r := range rigs {
+		say(t, r.client, "ping")
+		hear(t, r.server, "ping")
+		say(t, r.server, "pong")
+		hear(t, r.client, "pong")
 	}
 }
 
