@@ -57,8 +57,8 @@ func (w *web) setPassword(hash *passwordHash) error {
 		return err
 	}
 	w.lock.set(hash, nil)
-	if on := w.serving; on != nil {
-		w.settle(on.ctx)
+	if !w.ended { // it may come before serve has begun
+		w.settle(context.Background())
 	}
 	return nil
 }

@@ -50,6 +50,7 @@ type web struct {
 	closed  error       // why nothing is served beyond the machine
 	badCert error       // why the certificate is not the one in the files
 	serving *webServing // nil before and after
+	ended   bool        // it is after: nothing is bound again
 }
 
 // webServing is what is there while the console serves.
@@ -226,7 +227,7 @@ func (w *web) serve(ctx context.Context, api http.Handler) error {
 		}
 	}
 	w.mu.Lock()
-	w.serving = nil
+	w.serving, w.ended = nil, true
 	w.close()
 	w.mu.Unlock()
 	cancel()

@@ -272,3 +272,30 @@ func TestDoorBounds(t *testing.T) {
 		t.Errorf("all have left: %d, %v", d.total, d.inside)
 	}
 }
+
+// A password that is set before the console serves opens the other addresses at once, and one
+// that is set after opens nothing.
+func TestPasswordBeforeServing(t *testing.T) {
+	c := New(Config{Socket: filepath.Join(shortDir(t), "s"), Log: quiet,
+		Web: WebConfig{Listen: []string{"0.0.0.0:0"}, State: t.TempDir()}})
+	if err := c.ListenWeb(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.web.setPassword(quick("correct horse")); err != nil {
+		t.Fatal(err)
+	}
+	if at := c.Addrs(); len(at) != 1 {
+		t.Errorf("before: bound to %v", at)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := c.web.serve(ctx, http.NotFoundHandler()); err != nil {
+		t.Error(err)
+	}
+	if err := c.web.setPassword(quick("battery staple")); err != nil {
+		t.Fatal(err)
+	}
+	if at := c.Addrs(); len(at) != 0 {
+		t.Errorf("after: bound to %v", at)
+	}
+}

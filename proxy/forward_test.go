@@ -21,8 +21,8 @@ func heardBy(heard chan<- string, answer string) func(net.Conn) {
 		if r, err := http.ReadRequest(in); err == nil {
 			io.Copy(io.Discard, r.Body)
 		}
+		heard <- text.String() // before the answer, after which another may be heard
 		io.WriteString(c, answer)
-		heard <- text.String()
 	}
 }
 
