@@ -210,11 +210,11 @@ func TestRestWithoutDescriptors(t *testing.T) {
 	}
 }
 
-// Tunnels that rest go on when there is no descriptor left in the process.
+// Tunnels that rest go on, and end, when there is no descriptor left in the process.
 func TestRestSpareDescriptors(t *testing.T) {
 	p := parkingFor(t)
 	var rigs []*rig
-	for range 3 {
+	for range 4 {
 		rigs = append(rigs, newRestingRig(t, p, "", 10*time.Second))
 	}
 	for _, r := range rigs {
@@ -244,11 +244,17 @@ func TestRestSpareDescriptors(t *testing.T) {
 		}
 		taken = append(taken, fd)
 	}
-	for _, r := range rigs {
+	ends, talk := rigs[0], rigs[1:]
+	for _, r := range talk {
 		say(t, r.client, "ping")
 		hear(t, r.server, "ping")
 		say(t, r.server, "pong")
 		hear(t, r.client, "pong")
+	}
+	ends.client.Close()
+	ends.server.Close()
+	if got := ends.wait(t); got.By == byIdle {
+		t.Errorf("not ended before its time: %+v", got)
 	}
 }
 

@@ -39,8 +39,8 @@ direction, with the poller's calls for both sockets. tinyproxy only reads the CO
 first has ended, where this passes the end on and waits for the other's`},
 	{"bulk-1", "the kernel's TCP over loopback: one copy in at the sender and one out at the receiver, on the load's processor",
 		`splice(2) moves pages by a pipe, without a copy; it takes two calls for what is there, and while much comes one
-before them that asks how much that is (SIOCINQ), so that nothing waits in a pipe; and a wake-up whenever the socket was empty. The relay does the same, but for the question, and
-no arrangement of these calls was found to be cheaper (ARCHITECTURE.md): both wait for the same kernel`},
+before them that asks how much that is (SIOCINQ), so that nothing waits in a pipe; and a wake-up whenever the socket was empty. The relay does the same, but for the
+question, and no arrangement of these calls was found to be cheaper (ARCHITECTURE.md): both wait for the same kernel`},
 	{"bulk-8", "the same; the load's processor, which has to read it all, is busy first",
 		"the same, of eight sockets that wait for one processor"},
 	{"ntp", "the kernel's UDP path, with a stamp and an address (PKTINFO) as control data of each packet",
