@@ -26,6 +26,7 @@ func FuzzGate(f *testing.F) {
 		"POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\nContent-Length: 5" + crlf2 + "0" + crlf2,
 		"POST / HTTP/1.1\r\nHost: a.example\r\nExpect: 100-continue\r\nContent-Length: 1" + crlf2 + "x",
 		"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443" + crlf2 + "\x16\x03\x01",
+		"CONNECT 0:1 HTTP/1.1" + crlf2 + "the tunnel's own",
 		"GET http://[::1]:80/ HTTP/1.1\r\nHost: [::1]:80" + crlf2,
 		"GET / HTTP/1.1\r\nHost: a.example\r\nUpgrade: h2c\r\nPragma: no-cache\r\nX: \x80" + crlf2,
 		"PRI * HTTP/1.1\r\nHost: x" + crlf2,
@@ -88,11 +89,22 @@ func requests(t *testing.T, text string, partial bool) (n int) {
 	}
 }
 
-// served has a server answer the requests. It fails if any but the handler does.
+// served has a server answer the requests. It fails if any but the handler does. As goproxy
+// does, the handler takes the connection of a CONNECT: what follows is no request.
 func served(t *testing.T, text string) {
 	conn := &memoryConn{in: strings.NewReader(text), done: make(chan struct{})}
 	server := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodConnect {
+				own, _, err := w.(http.Hijacker).Hijack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				io.WriteString(own, "HTTP/1.1 200 OK\r\nX-Handled: yes"+crlf2)
+				close(conn.done)
+				return
+			}
 			w.Header().Set("X-Handled", "yes")
 			io.Copy(io.Discard, r.Body)
 		}),
