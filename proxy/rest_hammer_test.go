@@ -6,8 +6,10 @@ import (
 	"math/rand/v2"
 	"net"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
+	"weak"
 )
 
 // Both sides speak at the moments at which the tunnel goes to rest, and wakes.
@@ -66,5 +68,41 @@ func TestRestHammer(t *testing.T) {
 		if got := r.wait(t); got.Up != total[0] || got.Down != total[1] || got.Why != "" {
 			t.Errorf("%+v, want %v bytes", got, total)
 		}
+	}
+}
+
+// A tunnel at rest keeps nothing of the connections that it had, also if it moved much.
+func TestRestKeepsNothing(t *testing.T) {
+	p := parkingFor(t)
+	conn := p.conn
+	var had []weak.Pointer[net.TCPConn]
+	p.conn = func(fd int) (*net.TCPConn, error) {
+		c, err := conn(fd)
+		had = append(had, weak.Make(c))
+		return c, err
+	}
+	r := newRestingRig(t, p, "", time.Hour)
+	r.atRest() // from here on the connections are those of p
+	for _, way := range [][2]*net.TCPConn{{r.client, r.server}, {r.server, r.client}} {
+		wrote := make(chan error, 1)
+		go func() {
+			_, err := io.WriteString(way[0], stuckBy)
+			wrote <- err
+		}()
+		hear(t, way[1], stuckBy)
+		if err := <-wrote; err != nil {
+			t.Error(err)
+		}
+	}
+	r.atRest()
+	kept := func(c weak.Pointer[net.TCPConn]) bool { return c.Value() != nil }
+	for n := 0; slices.ContainsFunc(had, kept); n++ {
+		if n == 100 {
+			t.Fatal("a connection is kept that was closed")
+		}
+		runtime.GC()
+	}
+	if len(had) == 0 {
+		t.Error("it has not rested")
 	}
 }
