@@ -25,7 +25,8 @@ func TestStoreKeepFirst(t *testing.T) {
 	if got := knock(store.Terminal(t, "sunmi"), netip.MustParseAddrPort("23.0.0.8:22")); got != "refused" {
 		t.Errorf("a port of another host is %s", got)
 	}
-	if _, err := os.Stat(filepath.Join(store.Box.State, rulesFile)); err != nil {
-		t.Errorf("they are not kept for the next start: %v", err)
-	}
+	waitFor(t, func() bool { // they are kept for the next start once they are in force
+		_, err := os.Stat(filepath.Join(store.Box.State, rulesFile))
+		return err == nil
+	})
 }
