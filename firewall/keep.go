@@ -85,10 +85,12 @@ func (k *Keeper) Serve(ctx context.Context) error {
 	if _, err := Loaded(ctx); err != nil {
 		return fmt.Errorf("looking at the rules in the kernel: %w", err)
 	}
+	log, err := openLog(LogGroup) // before the rules: what they stop first is seen, too
 	k.restore(ctx)
 	k.deps.Ready()
 	var parts sync.WaitGroup
-	for _, part := range []func(context.Context){k.follow, k.guard, k.read, k.count, k.send} {
+	parts.Go(func() { k.read(ctx, log, err) })
+	for _, part := range []func(context.Context){k.follow, k.guard, k.count, k.send} {
 		parts.Go(func() { part(ctx) })
 	}
 	parts.Wait()

@@ -9,23 +9,26 @@ import (
 // first of each kind as it happens, the counters have them all. Here both are read, and
 // what comes of them is handed to the box.
 
-// read takes what the rules log.
-func (k *Keeper) read(ctx context.Context) {
+// read takes what the rules log. log and err are of a first try to open it.
+func (k *Keeper) read(ctx context.Context, log *packetLog, err error) {
 	said := ""
-	for ctx.Err() == nil {
-		if err := k.readLog(ctx); err != nil && ctx.Err() == nil && err.Error() != said {
+	for {
+		if err == nil {
+			err = k.readLog(ctx, log)
+		}
+		if ctx.Err() == nil && err.Error() != said {
 			said = err.Error()
 			k.deps.Log.Warn("blocked attempts are not seen as they happen, only counted; does another tillgate firewall keep run?", "err", err)
 		}
-		pause(ctx, reopenAfter)
+		if pause(ctx, reopenAfter); ctx.Err() != nil {
+			return
+		}
+		log, err = openLog(LogGroup)
 	}
 }
 
-func (k *Keeper) readLog(ctx context.Context) error {
-	log, err := openLog(LogGroup)
-	if err != nil {
-		return err
-	}
+// readLog returns nil when ctx ends.
+func (k *Keeper) readLog(ctx context.Context, log *packetLog) error {
 	defer log.close()
 	defer context.AfterFunc(ctx, log.interrupt)()
 	for {
