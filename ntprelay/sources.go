@@ -144,8 +144,8 @@ func (p *poller) health() decision.Health {
 }
 
 func (p *poller) words() decision.Health {
-	level := p.deps.Clock.Level()
 	all := slices.DeleteFunc(p.status(), func(s Server) bool { return s.State == LeftOut })
+	level := p.deps.Clock.Level() // after that: servers that have just agreed are no fault
 	h := decision.Health{Part: "ntp"}
 	if len(all) == 0 {
 		h.Text = "neither the policy nor time.servers names a time server: the time is as good as certificates tell"
