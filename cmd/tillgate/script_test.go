@@ -186,16 +186,16 @@ func command(ts *testscript.TestScript, args ...string) *exec.Cmd {
 }
 
 // start [ARG...]: tillgate run, until it says that it is ready. What it prints is in box.log.
-// awaitTime waits until the box, if it is where boxes are, knows the time.
-func awaitTime(ts *testscript.TestScript) {
+// awaitStatus waits until the box, if it is where boxes are, has such a status.
+func awaitStatus(ts *testscript.TestScript, as func(console.Status) bool) {
 	c := console.NewClient(ts.MkAbs(filepath.Join("run", socketName)))
 	for end := time.Now().Add(patience); ; {
 		status, err := c.Status(context.Background())
-		if err != nil || status.Time.Level == "fine" {
+		if err != nil || as(status) {
 			return
 		}
 		if time.Now().After(end) {
-			ts.Fatalf("the box does not know the time: %+v", status.Time)
+			ts.Fatalf("the status is still %+v", status)
 		}
 	}
 }
@@ -231,7 +231,7 @@ func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	if err != nil {
 		ts.Fatalf("the box did not get ready: %v\n%s", err, ts.ReadFile("box.log"))
 	}
-	awaitTime(ts)
+	awaitStatus(ts, func(s console.Status) bool { return s.Time.Level == "fine" })
 }
 
 // heard waits until the box says something to systemd.
@@ -300,7 +300,7 @@ func cmdDig(ts *testscript.TestScript, _ bool, args []string) {
 	fmt.Fprintln(ts.Stdout(), strings.Join(words, " "))
 }
 
-// send NAME TYPE: a query whose answer nobody waits for.
+// send NAME TYPE: a query whose answer nobody waits for. When it returns, the box does.
 func cmdSend(ts *testscript.TestScript, _ bool, args []string) {
 	wire, err := new(dns.Msg).SetQuestion(dns.Fqdn(args[0]), dns.StringToType[args[1]]).Pack()
 	ts.Check(err)
@@ -309,6 +309,7 @@ func cmdSend(ts *testscript.TestScript, _ bool, args []string) {
 	defer conn.Close()
 	_, err = conn.Write(wire)
 	ts.Check(err)
+	awaitStatus(ts, func(s console.Status) bool { return s.DNS.Waiting > 0 })
 }
 
 // say LISTENER TEXT: prints what the box answers there until it has no more to say, be

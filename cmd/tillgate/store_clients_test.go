@@ -52,6 +52,7 @@ func visitByCurl(t *testing.T, store *storelab.Store, term *storelab.Terminal, w
 		t.Fatal(err)
 	}
 	argv := []string{"curl", "-sS", "--cacert", store.CA.File, "--max-time", "60",
+		"--happy-eyeballs-timeout-ms", "60000", // a second connection that says nothing would be an attempt of its own
 		"--write-out", `%{http_code}%{http_connect} %{exitcode} %{content_type} %{errormsg}\n`}
 	switch {
 	case w.proxy.IsValid():

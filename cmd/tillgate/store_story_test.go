@@ -53,7 +53,11 @@ func TestStoreStory(t *testing.T) {
 		t.Errorf("by its name is found: %q", found)
 	}
 	lately := regexp.MustCompile(`(?s)\n  lately .* deny ` + addr + `:443 udp: [^\n]*` + addr + ` is ` + name)
-	if out, err := store.Box.Tillgate(t.Context(), "explain", client, host); err != nil || !lately.MatchString(out) {
-		t.Errorf("explained: %v\n%s", err, out)
-	}
+	waitFor(t, func() bool { // it leaves out what is not found soon
+		var err error
+		if out, err = store.Box.Tillgate(t.Context(), "explain", client, host); err != nil {
+			t.Fatal(err)
+		}
+		return lately.MatchString(out)
+	})
 }

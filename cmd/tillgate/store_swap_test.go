@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -151,7 +152,12 @@ func TestStoreSwapGood(t *testing.T) {
 	stop()
 	all.Wait()
 
-	n := watched(t, store)
+	var n map[string]int
+	waitFor(t, func() bool { // no packet is on its way any more
+		before := n
+		n = watched(t, store)
+		return maps.Equal(n, before)
+	})
 	t.Logf("packets: %v", n)
 	if n["good"] == 0 || n["observed"] == 0 {
 		t.Error("nothing was sent")

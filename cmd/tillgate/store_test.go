@@ -325,8 +325,13 @@ func TestStoreContract(t *testing.T) {
 	if n, err := c.Read(make([]byte, 512)); !errors.As(err, &timeout) || !timeout.Timeout() {
 		t.Errorf("the Internet got %d bytes, %v", n, err)
 	}
-	if r := journal(t, store, "--client", store.Internet.Addr4.String()); len(r) != 1 || r[0].Reason != "unknown-client" {
-		t.Errorf("recorded of it: %+v", r)
+	var found []record
+	waitFor(t, func() bool {
+		found = journal(t, store, "--client", store.Internet.Addr4.String())
+		return len(found) > 0
+	})
+	if len(found) != 1 || found[0].Reason != "unknown-client" {
+		t.Errorf("recorded of it: %+v", found)
 	}
 }
 
@@ -360,7 +365,9 @@ func TestStoreUpstream(t *testing.T) {
 	store.Upstream.Kill()
 	expect("upstream killed", "other.lab.example", "[45.60.7.2]", "NOERROR")
 	expect("upstream killed", "example.com", "[]", "NXDOMAIN ede 15")
-	expect("upstream killed", "later.lab.example", "[]", "SERVFAIL ede 23")
+	if _, g := q("later.lab.example"); g != "SERVFAIL ede 22" && g != "SERVFAIL ede 23" { // it was refused, or not in time
+		t.Errorf("upstream killed: a name that is not known: %s", g)
+	}
 	waitFor(t, func() bool { // its second has passed
 		a, g := q("soon.lab.example")
 		return a == "[45.60.7.1]" && g == "NOERROR ede 3"
@@ -368,7 +375,7 @@ func TestStoreUpstream(t *testing.T) {
 	if out, err := store.Box.Tillgate(t.Context(), "status"); err == nil || !strings.Contains(out, "upstream") {
 		t.Errorf("status with the upstream gone: %v\n%s", err, out)
 	}
-	if r := journal(t, store, "--name", "soon.lab.example"); len(r) == 0 || !r[len(r)-1].Stale {
+	if r := journal(t, store, "--name", "soon.lab.example"); !slices.ContainsFunc(r, func(r record) bool { return r.Stale }) {
 		t.Errorf("a stale answer is recorded as %+v", r)
 	}
 
@@ -488,12 +495,13 @@ func TestStorePolicyEdits(t *testing.T) {
 	waitFor(t, may)
 
 	changes := func() []record { return journal(t, store, "--plane", "policy") }
-	before := len(changes())
-	store.Box.Write(t, "policy.yaml", strings.Replace(good, "services: [payxpert/central]", "services: [payxpert/centrall]", 1))
-	waitFor(t, func() bool { return len(changes()) > before })
-	if r := changes(); !strings.Contains(r[len(r)-1].Detail, "payxpert/centrall") {
-		t.Errorf("the bad edit is recorded as %+v", r[len(r)-1])
+	recorded := func(detail string) func() bool {
+		return func() bool {
+			return slices.ContainsFunc(changes(), func(r record) bool { return strings.Contains(r.Detail, detail) })
+		}
 	}
+	store.Box.Write(t, "policy.yaml", strings.Replace(good, "services: [payxpert/central]", "services: [payxpert/centrall]", 1))
+	waitFor(t, recorded("payxpert/centrall"))
 	if !may() {
 		t.Error("a bad edit took the last good policy away")
 	}
@@ -513,11 +521,10 @@ func TestStorePolicyEdits(t *testing.T) {
 	if !may() {
 		t.Error("after a restart with a bad edit, the last good policy does not serve")
 	}
-	before = len(changes())
 	if err := os.Remove(store.Box.Config + "/policy.yaml"); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool { return len(changes()) > before })
+	waitFor(t, recorded("the file has vanished"))
 	if !may() {
 		t.Error("a file that vanished took the last good policy away")
 	}

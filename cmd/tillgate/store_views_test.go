@@ -162,6 +162,7 @@ func TestStorePage(t *testing.T) {
 	step("the box is gone for a while", func(t *testing.T) {
 		p.open("log?name=*.example.com", "Log")
 		p.has(".tools .badge", "live")
+		p.has(".records li:first-child", tablet.Addr4.String()+" (sunmi) live.example.com")
 		p.click(".records li:last-child summary")
 		rows := eval[int](p, "document.querySelectorAll('.records li').length")
 		if status := box.Stop(t); status != 0 {
