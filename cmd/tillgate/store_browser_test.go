@@ -73,6 +73,7 @@ func TestStoreBrowser(t *testing.T) {
 		t.Run(tt.class+" "+tt.way.name, func(t *testing.T) {
 			term := store.Terminal(t, tt.class)
 			store.Internet.Called(t) // by the one before
+			learn(t, term, "socket.lab.example")
 
 			page := tt.class + "-" + tt.way.name + ".html"
 			socket := pageVisit{URL: "wss://socket.lab.example/"}

@@ -48,16 +48,21 @@ func TestStoreDownload(t *testing.T) {
 		store.CA.File, "http://"+netip.AddrPortFrom(pos.Box4, 3128).String(), "https://files.lab.example/")
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	told := false
 	for i, running := 0, true; running; i++ {
 		select {
 		case <-download.Exited():
 			running = false
 		case <-tick.C:
-			store.Box.Write(t, "policy.yaml", fmt.Sprintf("%s# edit %d\n", labPolicy, i))
-			if i == edits {
-				waitFor(t, func() bool { return len(journal(t, store, "--plane", "policy")) >= before+edits })
-				close(enough)
+			if i > 20*edits {
+				t.Fatal("the edits are not in force")
 			}
+			store.Box.Write(t, "policy.yaml", fmt.Sprintf("%s# edit %d\n", labPolicy, i))
+			if told || len(journal(t, store, "--plane", "policy")) < before+edits {
+				break // several may have become one
+			}
+			told = true
+			close(enough)
 		}
 	}
 	select {

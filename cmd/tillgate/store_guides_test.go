@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/miekg/dns"
+
 	"tillgate/internal/storelab"
 )
 
@@ -118,6 +120,9 @@ func standBy(t *testing.T, file, device, router string) {
 	const documented, other = "api-pos-default-v4.payxpert.com", "api.eu.sunmi.com"
 	a4, _ := store.Internet.Addr(t, documented)
 	o4, _ := store.Internet.Addr(t, other)
+	for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} { // so that the box knows it, as in learn
+		resolve(t, term, "udp", box4, question(documented, qtype))
+	}
 	at := func(host, addr string) []string { return []string{"--resolve", host + ":443:" + addr} }
 	page, err := curl("--resolve", "tillgate.internal:80:"+box4.String(), "http://tillgate.internal/")
 	if err != nil || !strings.Contains(page, "<th>class<td>pos\n") {

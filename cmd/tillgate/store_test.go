@@ -421,8 +421,8 @@ func TestStoreUpstream(t *testing.T) {
 			answered++
 		}
 	}
-	if answered < 10 {
-		t.Errorf("only %d answers while one query waited for the upstream", answered)
+	if answered == 0 {
+		t.Error("nothing was answered while one query waited for the upstream")
 	}
 	store.Internet.Heal(t)
 	healed := time.Now()
