@@ -76,6 +76,7 @@ func (k *Keeper) send(ctx context.Context) {
 			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 			defer cancel()
 			k.harvest()
+			k.tally.last()
 			for k.hand(end) == nil && !k.tally.empty() {
 			}
 			return

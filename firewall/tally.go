@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,7 +37,9 @@ type label struct {
 // have an element in a set, by attempt. What is told of these is taken off what is owed of
 // their source and their class, so the rest of a source is what it sent beyond, and the rest
 // of a class is what of it has no source. So what the log or a table lost is told all the
-// same, if by a name less exact. The first packet of an attempt comes by the log as well, at once.
+// same, if by a name less exact. The first packet of an attempt comes by the log as well, at
+// once; but it may have been counted a moment before. So a rest is told when it has been one
+// for a whole round.
 type tally struct {
 	now  func() time.Time
 	wake chan struct{} // holds one when there is something to take
@@ -45,7 +48,7 @@ type tally struct {
 	round   uint64 // of reading the sets
 	seen    map[attempt]*seen
 	sources map[netip.Addr]*source
-	classes map[label]*int64 // owed, as of a source
+	classes map[label]*debt
 
 	groups   map[group]*clients // what was not taken yet
 	attempts int                // in all groups
@@ -58,14 +61,34 @@ type seen struct {
 	round   uint64
 }
 
-// A source is its counter as it was read last, and how many of its packets are owed yet: below
-// zero while the log is ahead of the counter.
+// A debt is how many packets are owed yet: below zero while the log is ahead of the counter.
+type debt struct {
+	owed int64
+	old  int64 // what was owed at the end of the last round, and was not told since
+}
+
+// due is what is to be told of it: all, or what has been owed for a round.
+func (d *debt) due(all bool) int64 {
+	if all {
+		return d.owed
+	}
+	return min(d.owed, d.old)
+}
+
+// told takes off what was told.
+func (d *debt) told(n uint64) {
+	d.owed -= int64(n)
+	d.old -= int64(n)
+}
+
+// A source is its counter as it was read last.
 type source struct {
-	packets uint64
-	owed    int64
-	label   label // of the last packet that the log had; until then nothing can be told
-	ended   []attempt
-	round   uint64
+	debt
+	packets     uint64
+	label       label     // of the last packet that the log had; until then nothing can be told
+	ended       []attempt // whose elements ended in this round,
+	endedBefore []attempt // and in the one before
+	round       uint64
 }
 
 // read notes what the counter is now. One that went back is a new one.
@@ -110,9 +133,10 @@ func newTally(now func() time.Time) *tally {
 func (t *tally) renewed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.tell(true)
 	t.seen = make(map[attempt]*seen)
 	t.sources = make(map[netip.Addr]*source)
-	t.classes = make(map[label]*int64)
+	t.classes = make(map[label]*debt)
 }
 
 // sight counts the first packet of an attempt.
@@ -155,7 +179,7 @@ func (t *tally) begin() {
 func (t *tally) classCounter(l label, packets uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	*t.class(l) += int64(packets)
+	t.class(l).owed += int64(packets)
 }
 
 // sourceCounter takes the counter of a source.
@@ -191,7 +215,7 @@ func (t *tally) attemptCounter(a attempt, packets uint64) {
 	s.packets, s.round = packets, t.round
 }
 
-// end ends a round: what is owed is told.
+// end ends a round: what has been owed for as long as one is told.
 func (t *tally) end() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -203,25 +227,44 @@ func (t *tally) end() {
 			}
 		}
 	}
+	t.tell(false)
+	t.sweep()
+}
+
+// last tells all that is owed: there is no further round.
+func (t *tally) last() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.tell(true)
+}
+
+// tell tells what is due of all debts.
+func (t *tally) tell(all bool) {
 	for addr, src := range t.sources {
-		if src.owed > 0 && src.label != (label{}) {
-			a := attempt{src: addr}
-			if len(src.ended) == 1 {
-				a = src.ended[0] // its last packets, after its counter was read last
+		gone := src.round < t.round
+		if n := src.due(all || gone); n > 0 && src.label != (label{}) {
+			ended := src.endedBefore
+			if all || gone {
+				ended = slices.Concat(ended, src.ended)
 			}
-			t.add(src.label, a, uint64(src.owed))
+			a := attempt{src: addr}
+			if len(ended) == 1 {
+				a = ended[0] // its last packets, after its counter was read last
+			}
+			t.add(src.label, a, uint64(n))
 		}
-		src.ended = nil
-		if src.round < t.round {
+		src.old = src.owed
+		src.endedBefore, src.ended = src.ended, nil
+		if gone {
 			delete(t.sources, addr)
 		}
 	}
-	for l, owed := range t.classes {
-		if *owed > 0 {
-			t.add(l, attempt{}, uint64(*owed))
+	for l, d := range t.classes {
+		if n := d.due(all); n > 0 {
+			t.add(l, attempt{}, uint64(n))
 		}
+		d.old = d.owed
 	}
-	t.sweep()
 }
 
 // source returns what is known of one, or nil where there is no room.
@@ -238,13 +281,13 @@ func (t *tally) source(addr netip.Addr) *source {
 	return src
 }
 
-func (t *tally) class(l label) *int64 {
-	c := t.classes[l]
-	if c == nil {
-		c = new(int64)
-		t.classes[l] = c
+func (t *tally) class(l label) *debt {
+	d := t.classes[l]
+	if d == nil {
+		d = new(debt)
+		t.classes[l] = d
 	}
-	return c
+	return d
 }
 
 // add tells n attempts.
@@ -252,9 +295,9 @@ func (t *tally) add(l label, a attempt, n uint64) {
 	if n == 0 {
 		return
 	}
-	*t.class(l) -= int64(n)
+	t.class(l).told(n)
 	if src := t.sources[a.src]; src != nil && l.reason != policy.Spoofed {
-		src.owed -= int64(n)
+		src.told(n)
 	}
 	c := t.place(l, a)
 	c.n += n
@@ -267,62 +310,5 @@ func (t *tally) signal() {
 	select {
 	case t.wake <- struct{}{}:
 	default:
-	}
-}
-
-func (t *tally) place(l label, a attempt) *count {
-	g := t.groups[group{l, a.src.Is6()}]
-	if g == nil {
-		g = &clients{byAddr: make(map[netip.Addr]*client)}
-		t.groups[group{l, a.src.Is6()}] = g
-	}
-	if !a.src.IsValid() {
-		return &g.rest
-	}
-	who := a.src
-	if l.reason == policy.Spoofed {
-		who = netip.Addr{}
-	}
-	c := g.byAddr[who]
-	if c == nil {
-		if len(g.byAddr) >= maxClients {
-			return &g.rest
-		}
-		c = &client{attempts: make(map[attempt]*count)}
-		g.byAddr[who] = c
-	}
-	if !a.dst.IsValid() {
-		return &c.rest
-	}
-	at := c.attempts[a]
-	if at == nil {
-		if len(c.attempts) >= maxAttempts || t.attempts >= maxAll {
-			return &c.rest
-		}
-		at = new(count)
-		c.attempts[a] = at
-		t.attempts++
-	}
-	return at
-}
-
-// sweep forgets what was taken and has been quiet.
-func (t *tally) sweep() {
-	old := t.now().Add(-attemptRest)
-	for key, g := range t.groups {
-		for addr, c := range g.byAddr {
-			for a, at := range c.attempts {
-				if at.n == 0 && at.last.Before(old) {
-					delete(c.attempts, a)
-					t.attempts--
-				}
-			}
-			if len(c.attempts) == 0 && c.rest.n == 0 {
-				delete(g.byAddr, addr)
-			}
-		}
-		if len(g.byAddr) == 0 && g.rest.n == 0 {
-			delete(t.groups, key)
-		}
 	}
 }

@@ -1,6 +1,11 @@
 package firewall
 
-import "tillgate/decision"
+import (
+	"net/netip"
+
+	"tillgate/decision"
+	"tillgate/policy"
+)
 
 // A batch is what is handed over at once.
 type batch struct {
@@ -43,5 +48,63 @@ func (t *tally) taken(b batch) {
 	defer t.mu.Unlock()
 	for i, c := range b.counts {
 		c.n -= max(b.records[i].Count, 1)
+	}
+}
+
+// place is where attempts are counted until they are taken.
+func (t *tally) place(l label, a attempt) *count {
+	g := t.groups[group{l, a.src.Is6()}]
+	if g == nil {
+		g = &clients{byAddr: make(map[netip.Addr]*client)}
+		t.groups[group{l, a.src.Is6()}] = g
+	}
+	if !a.src.IsValid() {
+		return &g.rest
+	}
+	who := a.src
+	if l.reason == policy.Spoofed {
+		who = netip.Addr{}
+	}
+	c := g.byAddr[who]
+	if c == nil {
+		if len(g.byAddr) >= maxClients {
+			return &g.rest
+		}
+		c = &client{attempts: make(map[attempt]*count)}
+		g.byAddr[who] = c
+	}
+	if !a.dst.IsValid() {
+		return &c.rest
+	}
+	at := c.attempts[a]
+	if at == nil {
+		if len(c.attempts) >= maxAttempts || t.attempts >= maxAll {
+			return &c.rest
+		}
+		at = new(count)
+		c.attempts[a] = at
+		t.attempts++
+	}
+	return at
+}
+
+// sweep forgets what was taken and has been quiet.
+func (t *tally) sweep() {
+	old := t.now().Add(-attemptRest)
+	for key, g := range t.groups {
+		for addr, c := range g.byAddr {
+			for a, at := range c.attempts {
+				if at.n == 0 && at.last.Before(old) {
+					delete(c.attempts, a)
+					t.attempts--
+				}
+			}
+			if len(c.attempts) == 0 && c.rest.n == 0 {
+				delete(g.byAddr, addr)
+			}
+		}
+		if len(g.byAddr) == 0 && g.rest.n == 0 {
+			delete(t.groups, key)
+		}
 	}
 }

@@ -109,6 +109,16 @@ func TestTally(t *testing.T) {
 				y.attemptCounter(dot, 10)
 			})
 		}, []string{"pos 10.20.0.11, firewall, 8.8.8.8:853: 10", "pos 10.20.0.11, firewall, " + various + ": 990"}},
+		{"beyond what has an element, round after round", func(y *tally) {
+			y.sight(posRefused, dot)
+			for i := range uint64(3) {
+				y.read(func() {
+					y.classCounter(posRefused, 1000)
+					y.sourceCounter(till, 1000*(i+1))
+					y.attemptCounter(dot, 10*(i+1))
+				})
+			}
+		}, []string{"pos 10.20.0.11, firewall, 8.8.8.8:853: 30", "pos 10.20.0.11, firewall, " + various + ": 2970"}},
 		{"an element ends, and the last packets were not read", func(y *tally) {
 			y.sight(posRefused, dot)
 			y.read(func() { y.sourceCounter(till, 5); y.attemptCounter(dot, 5) })
@@ -133,6 +143,23 @@ func TestTally(t *testing.T) {
 		{"what came while nobody read", func(y *tally) {
 			y.read(func() { y.classCounter(posRefused, 4); y.sourceCounter(till, 900); y.attemptCounter(dot, 900) })
 		}, []string{"pos, firewall, various clients and destinations, counted together: 4"}},
+		{"counted before it is seen", func(y *tally) {
+			y.read(func() { y.classCounter(posRefused, 2); y.sourceCounter(till, 2) })
+			y.sight(posRefused, dot)
+			y.sight(posRefused, ssh)
+			y.read(func() { y.sourceCounter(till, 2); y.attemptCounter(dot, 1); y.attemptCounter(ssh, 1) })
+		}, []string{"pos 10.20.0.11, firewall, 23.0.0.1:22: 1", "pos 10.20.0.11, firewall, 8.8.8.8:853: 1"}},
+		{"counted, and one is seen before the end", func(y *tally) {
+			y.read(func() {
+				y.classCounter(posRefused, 2)
+				y.sourceCounter(till, 2)
+				y.attemptCounter(dot, 1)
+				y.attemptCounter(ssh, 1)
+				y.sight(posRefused, dot)
+			})
+			y.sight(posRefused, ssh)
+			y.read(func() { y.sourceCounter(till, 2); y.attemptCounter(dot, 1); y.attemptCounter(ssh, 1) })
+		}, []string{"pos 10.20.0.11, firewall, 23.0.0.1:22: 1", "pos 10.20.0.11, firewall, 8.8.8.8:853: 1"}},
 		{"a new table", func(y *tally) {
 			y.sight(posRefused, dot)
 			y.read(func() { y.classCounter(posRefused, 5); y.sourceCounter(till, 5); y.attemptCounter(dot, 5) })
@@ -143,8 +170,33 @@ func TestTally(t *testing.T) {
 	} {
 		y := newTally((&stillClock{}).now)
 		tt.do(y)
+		y.last()
 		if diff := gocmp.Diff(tt.want, told(y)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.what, diff)
+		}
+	}
+}
+
+// What is counted, and was not seen, is told when the log has had a round to tell it.
+func TestTallyRest(t *testing.T) {
+	dot := attemptTo("10.20.0.11", "8.8.8.8", 853)
+	y := newTally((&stillClock{}).now)
+	y.sight(posRefused, dot)
+	for i, want := range [][]string{
+		{"pos 10.20.0.11, firewall, 8.8.8.8:853: 1"},
+		{"pos 10.20.0.11, firewall, various destinations, counted together: 8",
+			"pos, firewall, various clients and destinations, counted together: 3"},
+		nil,
+	} {
+		y.read(func() {
+			if i == 0 {
+				y.classCounter(posRefused, 12)
+			}
+			y.sourceCounter(till, 9)
+			y.attemptCounter(dot, 1)
+		})
+		if diff := gocmp.Diff(want, told(y)); diff != "" {
+			t.Errorf("round %d (-want +got):\n%s", i, diff)
 		}
 	}
 }
@@ -164,6 +216,7 @@ func TestTallyFlood(t *testing.T) {
 		}
 		y.sight(posRefused, attemptTo("10.20.0.12", "8.8.8.8", 853))
 		y.read(func() { y.classCounter(l, 100_001); y.sourceCounter(till, 100_000) })
+		y.last()
 		lines := told(y)
 		if len(lines) > maxAttempts+3 || !slices.Contains(lines, "pos 10.20.0.12, firewall, 8.8.8.8:853: 1") {
 			t.Errorf("%s: %d records:\n%q", what, len(lines), lines)
